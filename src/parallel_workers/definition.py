@@ -1,0 +1,229 @@
+"""What one task does and how it is run: its fields, and what each may hold.
+
+The same fields mean the same in every place where a task can be described: a work file, a record,
+`WorkGraph.add`. So their checks stand here, once, and know nothing of files.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from parallel_workers.durations import parse_duration
+from parallel_workers.errors import FieldError
+from parallel_workers.wording import shown
+
+_NOT_IN_NAMES = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+MOST_RETRIES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """What is known of a task beside its name and its neighbours.
+
+    Attributes:
+        command: Text for `/bin/sh -c`, or a list of words that is executed as it is.
+        env: Variables set for the command, over those of the program's own environment.
+        cwd: The directory that the command starts in, relative to the run's.
+        duration: How long it is expected to take, in seconds.
+        pool: The pool of which it takes one unit while it runs.
+        retries: How many times more it is tried when it fails.
+        timeout: After how many seconds an attempt is ended.
+        vars: Free data, for templates and for people.
+        description: What it is for.
+    """
+
+    command: str | tuple[str, ...] | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    duration: float | None = None
+    pool: str | None = None
+    retries: int = 0
+    timeout: float | None = None
+    vars: dict[str, Any] = field(default_factory=dict)
+    description: str | None = None
+
+
+PLAIN = Definition()
+"""The definition of a task of which nothing but its name is known."""
+
+
+def check_name(value: object, what: str = "a name") -> str:
+    """Return `value` if it can name a task or a pool.
+
+    Args:
+        value: What stands where a name should.
+        what: What it is called in the error.
+
+    Raises:
+        FieldError: It is no text, empty, or holds characters that no terminal line can show.
+    """
+    if not isinstance(value, str):
+        raise FieldError(f"{shown(value)} is not {what}; {what} is text, in quotes")
+    if not value:
+        raise FieldError(f"{what} cannot be empty")
+    if found := _NOT_IN_NAMES.search(value):
+        raise FieldError(
+            f"{shown(value)} cannot be {what}: it holds {_character(found[0])}; "
+            "leave out line breaks and other control characters"
+        )
+    return value
+
+
+def _character(char: str) -> str:
+    names = {"\0": "a NUL", "\n": "a line break", "\r": "a carriage return", "\t": "a tab"}
+    if "\ud800" <= char <= "\udfff":
+        return f"half a surrogate pair (U+{ord(char):04X})"
+    return names.get(char, f"the control character U+{ord(char):04X}")
+
+
+def read_field(name: str, value: object) -> Any:
+    """Return what the field `name` of a task holds, checked and in the form `Definition` has.
+
+    Args:
+        name: One of `FIELDS`.
+        value: What was found, as JSON, YAML, TOML or Python give it.
+
+    Raises:
+        FieldError: The value is of the wrong type or out of range.
+
+    >>> read_field("duration", "5m"), read_field("command", ["echo", "hi"])
+    (300.0, ('echo', 'hi'))
+    """
+    return FIELDS[name](value)
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise FieldError(f"{shown(value)} is not {what}; write it as text, in quotes")
+    if "\0" in value:
+        raise FieldError(f"{what} cannot hold a NUL character")
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise FieldError(f"{what} cannot hold half a surrogate pair")
+    return value
+
+
+def _command(value: object) -> str | tuple[str, ...]:
+    if isinstance(value, str):
+        if not value.strip():
+            raise FieldError('a command cannot be empty; to do nothing, write "true"')
+        return _text(value, "a command")
+    if not isinstance(value, (list, tuple)):
+        raise FieldError(
+            f"{shown(value)} is not a command; give text for the shell, or a list of words"
+        )
+    if not value:
+        raise FieldError("a command cannot be an empty list; its first word is the program")
+    words = []
+    for index, word in enumerate(value):
+        try:
+            words.append(_text(word, "a word of a command"))
+        except FieldError as error:
+            raise FieldError(error.message, (index,)) from None
+    if not words[0]:
+        raise FieldError("the first word of a command is the program; it cannot be empty", (0,))
+    return tuple(words)
+
+
+def read_environment(value: object) -> dict[str, str]:
+    """Return `value` as environment variables.
+
+    Raises:
+        FieldError: It is no mapping from names to text or whole numbers.
+
+    >>> read_environment({"PORT": 8080})
+    {'PORT': '8080'}
+    """
+    if not isinstance(value, dict):
+        raise FieldError(
+            f'{shown(value)} is not an environment; write names and values, {{"A": "b"}}'
+        )
+    found = {}
+    for name, content in value.items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            raise FieldError(f"{shown(name)} cannot name an environment variable", (name,))
+        if isinstance(content, int) and not isinstance(content, bool):
+            content = str(content)
+        try:
+            found[_text(name, "the name of a variable")] = _text(content, "the value of a variable")
+        except FieldError as error:
+            raise FieldError(error.message, (name,)) from None
+    return found
+
+
+def _directory(value: object) -> str:
+    if not _text(value, "a directory"):
+        raise FieldError('a directory cannot be empty; "." is the one that the run is in')
+    return str(value)
+
+
+def _duration(value: object) -> float:
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise FieldError(f"{shown(value)} is not a duration; {error}") from None
+
+
+def _timeout(value: object) -> float:
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        raise FieldError(f"{shown(value)} is not a timeout; {error}") from None
+    if not seconds:
+        raise FieldError("a timeout of 0 would let nothing run; leave it out for none")
+    return seconds
+
+
+def _retries(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_RETRIES:
+        raise FieldError(
+            f"{shown(value)} is not a number of retries; give a whole number, 0 or more"
+        )
+    return value
+
+
+def read_limit(value: object) -> int:
+    """Return `value` as the limit of a pool.
+
+    Raises:
+        FieldError: It is no whole number from 1.
+
+    >>> read_limit(4)
+    4
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000_000:
+        raise FieldError(f"{shown(value)} is not a limit of a pool; give a whole number, 1 or more")
+    return value
+
+
+def _pool(value: object) -> str:
+    return check_name(value, "the name of a pool")
+
+
+def _vars(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise FieldError(
+            f'{shown(value)} is not free data; write names and values, {{"key": "value"}}'
+        )
+    for key in value:
+        if not isinstance(key, str):
+            raise FieldError(f"{shown(key)} cannot be a key of free data; a key is text", (key,))
+    return value
+
+
+def _description(value: object) -> str:
+    return _text(value, "a description")
+
+
+FIELDS: dict[str, Callable[[object], Any]] = {
+    "command": _command,
+    "env": read_environment,
+    "cwd": _directory,
+    "duration": _duration,
+    "pool": _pool,
+    "retries": _retries,
+    "timeout": _timeout,
+    "vars": _vars,
+    "description": _description,
+}
+"""The fields of a task, each with the function that checks it."""

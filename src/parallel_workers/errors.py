@@ -1,0 +1,74 @@
+"""Every error that a user can meet."""
+
+from collections.abc import Sequence
+
+from parallel_workers.wording import at_most, shorten
+
+
+class ParallelWorkersError(Exception):
+    """The base of all errors that this package raises on purpose."""
+
+
+class UsageError(ParallelWorkersError):
+    """What was asked for cannot be done; the message says what to do instead."""
+
+
+class FieldError(ParallelWorkersError):
+    """A field holds what it cannot hold.
+
+    Attributes:
+        message: What was found and what to do.
+        place: Where in the field it was found, keys and indices from the outside in; () for the
+            field itself.
+    """
+
+    def __init__(self, message: str, place: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.place = place
+
+
+class GraphError(ParallelWorkersError):
+    """The work graph cannot be what it was asked to be."""
+
+
+class UnknownTaskError(GraphError):
+    """A name that no task of the graph has."""
+
+
+class CycleError(GraphError):
+    """Tasks that wait for each other in a circle.
+
+    Attributes:
+        names: The tasks of the shortest circle found, each waiting for the one before it; the
+            first is not repeated at the end.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        super().__init__(
+            f"the task {shorten(names[0])} waits for itself"
+            if len(names) == 1
+            else f"these tasks wait for each other: {self.circle}"
+        )
+
+    @property
+    def circle(self) -> str:
+        """The circle as a person reads it, `a → b → a`; its middle left out where it is long."""
+        names = [shorten(name) for name in self.names]
+        if len(names) > 12:
+            names[6:-5] = [f"… {len(names) - 11} more …"]
+        return " → ".join([*names, names[0]])
+
+
+class InvalidInput(ParallelWorkersError):  # noqa: N818 - the word that people read
+    """A file that cannot be read as a work graph.
+
+    Attributes:
+        problems: A line for each thing that is wrong, with where it is and what to do; all that
+            were found, though the message shows twenty at most.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(at_most(self.problems, "problem")))

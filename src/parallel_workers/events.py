@@ -1,0 +1,113 @@
+"""What is told of a run while it happens.
+
+Events come in batches, in order, to whoever listens: the journal first, then progress and reports.
+They are plain facts; a listener needs nothing else to do its work.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple, TypeAlias
+
+
+class Outcome(StrEnum):
+    """How a task ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    CACHED = "cached"
+
+
+class CommandResult(NamedTuple):
+    """What is left of a command that has ended; the value of a command task.
+
+    Attributes:
+        command: What was run, as a person would type it.
+        status: The exit status; for one that a signal ended, minus the number of the signal; None
+            if it could not be started at all.
+        log: The path of the file that holds its output.
+        error: Why it could not be started, or what happened to it beside its exit; else None.
+    """
+
+    command: str
+    status: int | None
+    log: str
+    error: str | None = None
+
+
+class RunStarted(NamedTuple):
+    """A run begins.
+
+    Attributes:
+        time: Seconds since the epoch; so in all events.
+        run: The id of the run.
+        tasks: How many tasks it has.
+        work: The sum of their expected durations in seconds, 1 for one that has none.
+        jobs: How many may run at once; 0 for no limit.
+    """
+
+    time: float
+    run: str
+    tasks: int
+    work: float
+    jobs: int
+
+
+class TaskStarted(NamedTuple):
+    """An attempt begins; attempts count from 1."""
+
+    time: float
+    task: str
+    attempt: int
+
+
+class TaskRetried(NamedTuple):
+    """An attempt did not succeed, and there will be another.
+
+    Attributes:
+        outcome: How the attempt ended: failed or timed out.
+        seconds: How long it took.
+        result: A `CommandResult`, or the exception of a function.
+    """
+
+    time: float
+    task: str
+    attempt: int
+    outcome: Outcome
+    seconds: float
+    result: Any
+
+
+class TaskEnded(NamedTuple):
+    """A task has its outcome.
+
+    Attributes:
+        attempt: The last attempt; 0 where there was none.
+        outcome: How the task ended.
+        seconds: How long the last attempt took.
+        work: The task's expected duration in seconds, 1 if it has none.
+        result: A `CommandResult`, the value of a function or its exception; None for a skipped one.
+        cause: For a skipped task, the name of the task whose end is the reason; None if the run
+            was interrupted.
+    """
+
+    time: float
+    task: str
+    attempt: int
+    outcome: Outcome
+    seconds: float
+    work: float
+    result: Any = None
+    cause: str | None = None
+
+
+class RunEnded(NamedTuple):
+    """Every task of the run has its outcome."""
+
+    time: float
+
+
+Event: TypeAlias = RunStarted | TaskStarted | TaskRetried | TaskEnded | RunEnded
+Listener: TypeAlias = Callable[[Sequence[Event]], None]

@@ -1,0 +1,113 @@
+"""How names, numbers and lists are put into sentences for people."""
+
+from collections.abc import Iterable, Sequence
+
+SHOWN_NAME = 80
+"""The most characters of one name, or of one found value, that a message shows."""
+
+SHOWN_ITEMS = 20
+"""The most problems or warnings that are shown before "and N more"."""
+
+
+def shorten(text: str, limit: int = SHOWN_NAME) -> str:
+    """Cut `text` in its middle to at most `limit` characters.
+
+    Args:
+        text: What may be too long for a message.
+        limit: The most characters to return.
+
+    Returns:
+        `text` itself where it is short enough; else its two ends around an ellipsis.
+
+    >>> shorten("abcdefghij", 7)
+    'abc…hij'
+    """
+    if len(text) <= limit:
+        return text
+    head = limit // 2
+    tail = limit - head - 1
+    return f"{text[:head]}…{text[len(text) - tail :]}"
+
+
+def shown(value: object) -> str:
+    """Return `value` as a message shows what was found: as JSON has it, and never long.
+
+    >>> shown(None), shown(True), shown("b"), shown([1, "x"])
+    ('null', 'true', '"b"', '[1, "x"]')
+    """
+    import json
+
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        text = type(value).__name__ if isinstance(value, (dict, list)) else str(value)
+    return shorten(printable(text))
+
+
+def printable(text: str) -> str:
+    r"""Replace what a terminal would act on, or cannot encode, by an escape.
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def one_line(text: str, limit: int = SHOWN_NAME) -> str:
+    r"""Fold `text` into one printable line of at most `limit` characters.
+
+    >>> one_line("make all\n  make install")
+    'make all make install'
+    """
+    return shorten(printable(" ".join(text.split())), limit)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return `count` and `noun`, the noun in the number that goes with it.
+
+    >>> plural(1, "task"), plural(1200, "task"), plural(2, "library")
+    ('1 task', '1,200 tasks', '2 libraries')
+    """
+    if count != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count:,} {noun}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the one of `known` that `word` was most likely meant to be, if there is one.
+
+    >>> nearest("comand", ["command", "cwd"])
+    'command'
+    """
+    import difflib
+
+    # Comparing is slow for long words, and a graph has many names: a typing error keeps the length.
+    near = [other for other in known if abs(len(other) - len(word)) <= 3]
+    close = difflib.get_close_matches(word[:200], near[:20_000], n=1)
+    return close[0] if close else None
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean "x"?` for the nearest of `known`, or nothing.
+
+    >>> suggestion("comand", ["command", "cwd"])
+    '; did you mean "command"?'
+    """
+    found = nearest(word, known)
+    return "" if found is None else f'; did you mean "{shorten(found)}"?'
+
+
+def at_most(items: Sequence[str], noun: str, limit: int = SHOWN_ITEMS) -> list[str]:
+    """Return the first `limit` of `items`, and a line that counts the others.
+
+    >>> at_most(["a", "b", "c"], "problem", limit=2)
+    ['a', 'b', '… and 1 more problem']
+    """
+    if len(items) <= limit:
+        return list(items)
+    rest = plural(len(items) - limit, f"more {noun}")
+    return [*items[:limit], f"… and {rest}"]
