@@ -1,4 +1,4 @@
-"""Lengths of time: as people write them, as the program keeps them (seconds), as people read them."""
+"""Lengths of time: as people write them, as the program keeps them (seconds), as people read."""
 
 import math
 import re
@@ -12,7 +12,7 @@ def parse_duration(value: object) -> float:
     """Return the seconds that `value` stands for.
 
     Args:
-        value: Seconds as a number, or text: `"90"`, `"1.5s"`, `"5m"`, `"1h 30m"`, `"250ms"`, `"2d"`.
+        value: Seconds as a number, or text: `"90"`, `"1.5s"`, `"1h 30m"`, `"250ms"`, `"2d"`.
 
     Returns:
         Seconds, from 0 to ten years.

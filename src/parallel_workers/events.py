@@ -27,13 +27,15 @@ class CommandResult(NamedTuple):
         command: What was run, as a person would type it.
         status: The exit status; for one that a signal ended, minus the number of the signal; None
             if it could not be started at all.
-        log: The path of the file that holds its output.
+        log: The path of the file that holds its output; it may be gone if the output is empty.
+        size: The size of its output in bytes, when it ended.
         error: Why it could not be started, or what happened to it beside its exit; else None.
     """
 
     command: str
     status: int | None
     log: str
+    size: int
     error: str | None = None
 
 

@@ -1,0 +1,170 @@
+"""The body of a command: find its program, start it, wait for it, say how it ended.
+
+What is the same in every attempt is made once (`Command`); an attempt costs a copy of the
+environment and the system calls. A command that needs no shell is executed directly, which halves
+what it costs.
+"""
+
+import errno
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from parallel_workers.children import Children, group_exists
+from parallel_workers.events import CommandResult, Outcome
+from parallel_workers.logs import Logs
+from parallel_workers.shell import split_simple
+
+SHELL = "/bin/sh"
+
+_IN_DIRECTORY = 'cd "$1" && shift && exec "$@"'
+"""How a child starts in another directory while no thread of ours leaves its own."""
+
+
+class Command(NamedTuple):
+    """A command, ready to be started any number of times.
+
+    Attributes:
+        text: What a person would type.
+        words: The program and its arguments.
+        cwd: The directory to start in; None for the run's own, which is that of this process.
+        env: What the task sets in the environment, beside what every attempt gets.
+        timeout: After how many seconds an attempt is ended; None for never.
+        log: How its logs are called, without the number of the attempt.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    cwd: str | None
+    env: Mapping[bytes, bytes]
+    timeout: float | None
+    log: str
+
+
+def words_of(command: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words to execute for a command as a work file has it.
+
+    Args:
+        command: Text for the shell, or the words themselves.
+
+    >>> words_of("cc -c main.c")
+    ('cc', '-c', 'main.c')
+    >>> words_of("cc -c *.c")
+    ('/bin/sh', '-c', 'cc -c *.c')
+    """
+    if not isinstance(command, str):
+        return command
+    return split_simple(command) or (SHELL, "-c", command)
+
+
+class CommandRunner:
+    """Runs the commands of one run.
+
+    Args:
+        children: Where child processes come from.
+        logs: Where their output goes.
+        env: The environment of all commands.
+    """
+
+    def __init__(self, children: Children, logs: Logs, env: Mapping[bytes, bytes]) -> None:
+        self._children = children
+        self._logs = logs
+        self._env = env
+        self._programs: dict[tuple[str, str | None, bytes | None], str | None] = {}
+
+    def run(self, command: Command, attempt: int) -> tuple[Outcome, CommandResult]:
+        """Attempt a command.
+
+        Args:
+            command: What to run.
+            attempt: The number of the attempt, from 1.
+
+        Returns:
+            How it ended, and what is left of it.
+        """
+        log = self._logs.open(command.log, attempt)
+        env = {**self._env, **command.env, b"PW_ATTEMPT": b"%d" % attempt}
+        try:
+            pid = self._spawn(command, env, log)
+        except _NotStartedError as error:
+            log, size = self._logs.close(log, command.log, attempt, alone=True)
+            return Outcome.FAILED, CommandResult(command.text, None, log, size, str(error))
+        status, timed_out = self._children.wait(pid, command.timeout)
+        log, size = self._logs.close(log, command.log, attempt, alone=not group_exists(pid))
+        if timed_out:
+            outcome = Outcome.TIMED_OUT
+        elif status == 0:
+            outcome = Outcome.SUCCEEDED
+        else:
+            outcome = Outcome.CANCELLED if self._children.ending else Outcome.FAILED
+        return outcome, CommandResult(command.text, status, log, size)
+
+    def _spawn(self, command: Command, env: dict[bytes, bytes], log: str) -> int:
+        program = self._find(command.words[0], command.cwd, env.get(b"PATH"))
+        words = command.words
+        if command.cwd is not None:
+            words = (SHELL, "-c", _IN_DIRECTORY, SHELL, command.cwd, program, *words[1:])
+            program = SHELL
+        try:
+            return self._children.spawn(program, words, env, log)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise _NotStartedError(_why(error, program, log)) from None
+        # A script that names no interpreter is the shell's, as it is when a shell starts it.
+        try:
+            return self._children.spawn(SHELL, (SHELL, program, *words[1:]), env, log)
+        except OSError as error:
+            raise _NotStartedError(_why(error, program, log)) from None
+
+    def _find(self, word: str, cwd: str | None, path: bytes | None) -> str:
+        """Return the path of the program that a command's first word names."""
+        key = (word, cwd, path)
+        if key not in self._programs:
+            self._programs[key] = _find_program(word, cwd, path)
+        found = self._programs[key]
+        if found is None:
+            # Another task may make it: what was not there once is looked for again.
+            del self._programs[key]
+            raise _NotStartedError(_why_not_found(word, cwd))
+        return found
+
+
+class _NotStartedError(Exception):
+    """A command could not be started; the message says why, to a person."""
+
+
+def _find_program(word: str, cwd: str | None, path: bytes | None) -> str | None:
+    if "/" in word:
+        directories = [""]
+    else:
+        directories = (os.defpath if path is None else os.fsdecode(path)).split(":")
+    for directory in directories:
+        program = os.path.join(cwd or "", directory, word)
+        if os.path.isfile(program) and os.access(program, os.X_OK):
+            return program
+    return None
+
+
+def _why_not_found(word: str, cwd: str | None) -> str:
+    if cwd is not None and not os.path.isdir(cwd):
+        return f"its directory does not exist: {cwd}"
+    program = os.path.join(cwd or "", word)
+    if "/" not in word or not os.path.exists(program):
+        return f"command not found: {word}"
+    return f"is a directory: {word}" if os.path.isdir(program) else f"not executable: {word}"
+
+
+def _why(error: OSError, program: str, log: str) -> str:
+    """Return why a program that is there could not be started.
+
+    The error number alone does not tell whether it was the program or the log.
+    """
+    try:
+        os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError as log_error:
+        return f"its log cannot be written: {log_error.strerror}: {log}"
+    if error.errno == errno.ENOENT and os.path.exists(program):
+        return f"the interpreter that its first line names does not exist: {program}"
+    if error.errno == errno.E2BIG:
+        return "its arguments and environment are too long for the system"
+    return f"{error.strerror}: {program}"

@@ -1,0 +1,108 @@
+"""Where the output of each attempt goes: a file of its own, named after the task.
+
+Two kinds of places: one in which every log is kept, and one for a run of which nothing is kept when
+all goes well. Creating thousands of files and deleting them again costs more than the rest of all
+attempts (ext4 steps over each inode that was freed in the last minutes). So in a place of the other
+kind an attempt writes to whatever file is free; if it wrote something, the file gets its name at
+the end; if not, and nothing that it started can still be writing, the file serves the next attempt.
+"""
+
+import os
+import re
+from itertools import count
+from typing import Protocol
+
+_UNFIT = re.compile(r"[^\w.@+=-]+")
+_LONGEST_NAME = 80
+
+
+def log_name(number: int, task: str) -> str:
+    """Return how the logs of a task are called, without the number of the attempt.
+
+    Args:
+        number: A number that no other task of the run has.
+        task: The task's name, which may hold what no file can be called.
+
+    >>> log_name(7, "@ansible/machines/run")
+    '7-@ansible_machines_run'
+    """
+    return f"{number}-{_UNFIT.sub('_', task[:_LONGEST_NAME])}"
+
+
+class Logs(Protocol):
+    """A place for the logs of one run."""
+
+    def open(self, name: str, attempt: int) -> str:
+        """Return the path that an attempt about to start should write to."""
+
+    def close(self, path: str, name: str, attempt: int, *, alone: bool) -> tuple[str, int]:
+        """Take back the log of an attempt that has ended.
+
+        Args:
+            path: What `open` returned.
+            name: How the task's logs are called.
+            attempt: The number of the attempt.
+            alone: Whether all processes that it started have ended too, as far as can be told.
+
+        Returns:
+            The path of the log from now on, and its size in bytes.
+        """
+
+
+class KeptLogs:
+    """A directory in which all logs are kept.
+
+    Args:
+        directory: Its path; it exists.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def open(self, name: str, attempt: int) -> str:
+        """Return the path that an attempt about to start should write to."""
+        return f"{self._directory}/{name}.{attempt}.log"
+
+    def close(self, path: str, name: str, attempt: int, *, alone: bool) -> tuple[str, int]:
+        """Return the path of the log of an attempt that has ended, and its size in bytes."""
+        return path, _size(path)
+
+
+class PassingLogs:
+    """A directory in which a log that nothing was written to serves the next attempt.
+
+    Args:
+        directory: Its path; it exists.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._free: list[str] = []
+        self._numbers = count(1)
+
+    def open(self, name: str, attempt: int) -> str:
+        """Return the path that an attempt about to start should write to."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return f"{self._directory}/{next(self._numbers)}.log"
+
+    def close(self, path: str, name: str, attempt: int, *, alone: bool) -> tuple[str, int]:
+        """Return the path of the log of an attempt that has ended, and its size in bytes."""
+        size = _size(path)
+        if not size and alone:
+            self._free.append(path)
+            return path, 0
+        named = f"{self._directory}/{name}.{attempt}.log"
+        try:
+            os.rename(path, named)
+        except OSError:
+            return path, size
+        return named, size
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

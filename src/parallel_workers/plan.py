@@ -1,0 +1,161 @@
+"""The plan: a work graph compiled into integers, with all that follows from it alone.
+
+How the next task is chosen is decided here, once, by numbering: tasks are numbered by priority, so
+that of two ready tasks the smaller number starts first, and the frontier's heap holds plain
+integers.
+
+A task's priority is the length of the longest path that begins with it: its own duration and what
+must follow it at best. Starting what has the longest way to go first is the critical-path rule;
+on the Standard Task Graph set it ends within half a percent of the optimum where first come,
+first served is two to three percent over it. Equals keep the order of the file.
+
+A task whose duration is unknown counts as 1 second, so that with no durations at all the
+priority is the number of tasks on the longest path.
+
+Source:
+    T. L. Adam, K. M. Chandy, J. R. Dickson, "A comparison of list schedules for parallel
+    processing systems", CACM 17 (1974): highest level first, with estimated times.
+"""
+
+from collections import Counter
+from functools import cached_property
+
+from parallel_workers.definition import PLAIN, Definition
+from parallel_workers.graph import WorkGraph
+
+UNKNOWN_DURATION = 1.0
+"""Seconds that a task counts for whose duration nobody knows."""
+
+
+class Plan:
+    """The frozen form of a work graph.
+
+    Tasks have the numbers from 0 to `tasks` - 1 by priority; gates have those behind.
+
+    Args:
+        graph: The graph; it is not changed, and what is changed in it later is not in the plan.
+
+    Raises:
+        UnknownTaskError: A name in some `after` was never added.
+        CycleError: Tasks wait for each other.
+
+    Attributes:
+        tasks: How many tasks there are.
+        names: By task, its name.
+        definitions: By task, what it does and how it is run.
+        positions: By task, the longest path from a root, in edges.
+        durations: By task, the expected duration in seconds.
+        paths: By number, the length in seconds of the longest path that begins there.
+        successors: By number, the numbers of the direct successors.
+        waits: By number, how many direct predecessors there are.
+        retries: How many attempts more a task has when one fails; tasks with none are not in it.
+        pool_of: The pool that a task needs one unit of; tasks that need none are not in it.
+        pools: By pool, its name and its limit.
+
+    >>> graph = WorkGraph()
+    >>> short = graph.add("short", duration="1s")
+    >>> long = graph.add("long", duration="5s")
+    >>> last = graph.add("last", duration="2s", after=[short, long])
+    >>> plan = Plan(graph)
+    >>> plan.names, plan.critical_path, plan.lower_bound(jobs=1)
+    (['long', 'short', 'last'], ['long', 'last'], 8.0)
+    """
+
+    def __init__(self, graph: WorkGraph) -> None:
+        order, positions = graph.topology()
+        durations = [_duration_of(graph, number) for number in range(len(graph.names))]
+        paths = _longest_paths(graph, order, durations)
+
+        tasks = sorted(graph.numbers.values(), key=paths.__getitem__, reverse=True)
+        gates = [number for number, name in enumerate(graph.names) if name is None]
+        renumbered = [*tasks, *gates]
+        numbers = [0] * len(renumbered)
+        for number, old in enumerate(renumbered):
+            numbers[old] = number
+
+        self.tasks = len(tasks)
+        self.names = [graph.name(old) for old in tasks]
+        self.definitions: list[Definition] = [graph.definitions.get(old, PLAIN) for old in tasks]
+        self.positions = [positions[old] for old in tasks]
+        self.durations = [durations[old] for old in tasks]
+        self.paths = [paths[old] for old in renumbered]
+        self.successors = [[numbers[to] for to in graph.successors[old]] for old in renumbered]
+        self.waits = [graph.waits[old] for old in renumbered]
+        self.pools = list(graph.pools.items())
+        self._read_policies(graph, numbers)
+
+    def _read_policies(self, graph: WorkGraph, numbers: list[int]) -> None:
+        pool_numbers = {name: number for number, (name, _) in enumerate(self.pools)}
+        self.retries: dict[int, int] = {}
+        self.pool_of: dict[int, int] = {}
+        for old, definition in graph.definitions.items():
+            if definition.retries:
+                self.retries[numbers[old]] = definition.retries
+            if definition.pool is not None:
+                self.pool_of[numbers[old]] = pool_numbers[definition.pool]
+
+    @cached_property
+    def work(self) -> float:
+        """The sum of all durations, in seconds."""
+        return sum(self.durations)
+
+    @property
+    def span(self) -> float:
+        """The length of the critical path, in seconds: no run is shorter."""
+        return self.paths[0] if self.tasks else 0.0
+
+    @cached_property
+    def width(self) -> int:
+        """The most tasks that share a position."""
+        return max(Counter(self.positions).values(), default=0)
+
+    @cached_property
+    def edges(self) -> int:
+        """How many edges there are; those to and from gates count as they are."""
+        return sum(map(len, self.successors))
+
+    @cached_property
+    def critical_path(self) -> list[str]:
+        """Names of the tasks on a longest path, from its root to its end."""
+        if not self.tasks:
+            return []
+        node, path = 0, [0]
+        while self.successors[node]:
+            node = max(self.successors[node], key=self.paths.__getitem__)
+            path.append(node)
+        return [self.names[node] for node in path if node < self.tasks]
+
+    def lower_bound(self, jobs: int) -> float:
+        """Return the seconds that no run on `jobs` workers can end within.
+
+        Args:
+            jobs: How many workers; 0 for no limit.
+
+        Returns:
+            The largest of the critical path, the work shared evenly by all workers, and for each
+            pool its work shared evenly by its units.
+        """
+        bounds = [self.span]
+        if jobs:
+            bounds.append(self.work / jobs)
+        in_pool = [0.0] * len(self.pools)
+        for task, pool in self.pool_of.items():
+            in_pool[pool] += self.durations[task]
+        bounds += [work / limit for work, (_, limit) in zip(in_pool, self.pools, strict=True)]
+        return max(bounds)
+
+
+def _duration_of(graph: WorkGraph, number: int) -> float:
+    if graph.names[number] is None:
+        return 0.0
+    duration = graph.definitions.get(number, PLAIN).duration
+    return UNKNOWN_DURATION if duration is None else duration
+
+
+def _longest_paths(graph: WorkGraph, order: list[int], durations: list[float]) -> list[float]:
+    paths = durations.copy()
+    for node in reversed(order):
+        behind = graph.successors[node]
+        if behind:
+            paths[node] += max([paths[successor] for successor in behind])
+    return paths

@@ -1,0 +1,92 @@
+"""The state directory: where what is kept of runs lies, a directory for each run."""
+
+import os
+import time
+
+from parallel_workers.errors import UsageError
+
+STATE_DIRECTORY = ".parallel-workers"
+"""The name of the state directory, in the directory where commands run."""
+
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_EPOCH = 1_600_000_000
+
+
+def run_id(now: float, salt: int) -> str:
+    """Return an id for a run that begins at `now`; ids sort by time.
+
+    Args:
+        now: Seconds since the epoch.
+        salt: Tells apart the runs of one second; only its last ten bits count.
+
+    Returns:
+        Eight characters: six for the second, two for the salt.
+
+    >>> run_id(1_700_000_000, 5) < run_id(1_700_000_001, 4)
+    True
+    """
+    value = (int(now) - _EPOCH) << 10 | salt & 1023
+    digits = []
+    for _ in range(8):
+        value, digit = divmod(value, 32)
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits))
+
+
+def new_run(state: str) -> tuple[str, str]:
+    """Make the directory of a new run.
+
+    Args:
+        state: The state directory, which is made if it does not exist.
+
+    Returns:
+        The id of the run, and the path of its directory.
+
+    Raises:
+        UsageError: The directory cannot be made.
+    """
+    try:
+        os.makedirs(f"{state}/runs", mode=0o700, exist_ok=True)
+        _hide_from_git(state)
+        return _make_unique(f"{state}/runs/")
+    except OSError as error:
+        raise UsageError(
+            f"the state directory {state} cannot be used: {error.strerror}; "
+            "name another with --state DIR, or keep nothing with --no-journal"
+        ) from None
+
+
+def new_passing_run() -> tuple[str, str]:
+    """Make the directory of a new run of which nothing is to be kept, where such things lie.
+
+    Returns:
+        The id of the run, and the path of its directory.
+
+    Raises:
+        UsageError: The directory cannot be made.
+    """
+    place = os.environ.get("TMPDIR") or "/tmp"
+    try:
+        return _make_unique(f"{place}/parallel-workers-")
+    except OSError as error:
+        raise UsageError(
+            f"nothing can be written to {place}: {error.strerror}; name a directory in TMPDIR"
+        ) from None
+
+
+def _make_unique(prefix: str) -> tuple[str, str]:
+    while True:
+        run = run_id(time.time(), int.from_bytes(os.urandom(2)))
+        try:
+            os.mkdir(prefix + run, mode=0o700)
+        except FileExistsError:
+            continue
+        return run, prefix + run
+
+
+def _hide_from_git(state: str) -> None:
+    try:
+        with open(f"{state}/.gitignore", "x", encoding="ascii") as file:
+            file.write("*\n")
+    except FileExistsError:
+        pass

@@ -1,0 +1,217 @@
+"""The frontier in every state, and against the reference model at random."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parallel_workers.frontier import (
+    FAILED,
+    READY,
+    RUNNING,
+    SKIPPED,
+    STATES,
+    SUCCEEDED,
+    TRANSITIONS,
+    WAITING,
+    Frontier,
+)
+from tests.support.model import Model
+from tests.support.strategies import Numbers, numbered_graphs
+
+
+def chain(length: int, **options: object) -> Frontier:
+    successors = [[number + 1] for number in range(length - 1)] + [[]]
+    return Frontier(successors, [0] + [1] * (length - 1), tasks=length, **options)
+
+
+def fan(width: int, **options: object) -> Frontier:
+    """Tasks that wait for nothing, and nothing waits for."""
+    return Frontier([[] for _ in range(width)], [0] * width, tasks=width, **options)
+
+
+def test_an_empty_graph_is_finished_before_it_begins() -> None:
+    frontier = Frontier([], [], tasks=0)
+    assert frontier.unfinished == 0
+    assert frontier.step([], 8) == []
+
+
+def test_a_task_starts_when_its_predecessor_has_ended_and_not_before() -> None:
+    frontier = chain(2)
+    assert frontier.step([], 8) == [0]
+    assert frontier.step([], 8) == []
+    assert frontier.step([0], 8) == [1]
+    assert frontier.step([1], 8) == []
+    assert frontier.unfinished == 0
+
+
+def test_the_best_ready_tasks_start_first_and_no_more_than_there_is_room_for() -> None:
+    frontier = fan(5)
+    assert frontier.step([], 2) == [0, 1]
+    assert frontier.step([], 0) == []
+    assert frontier.step([1], 2) == [2, 3]
+
+
+def test_a_failure_stops_what_has_not_started_and_lets_run_what_runs() -> None:
+    frontier = Frontier([[3], [], [], []], [0, 0, 0, 1], tasks=4)
+    assert frontier.step([], 2) == [0, 1]
+    assert frontier.step([~0], 2) == []
+    assert [STATES[s] for s in frontier.state] == ["failed", "running", "skipped", "skipped"]
+    assert frontier.cause == {2: 0, 3: 0}
+    assert frontier.stop_cause == 0
+    assert frontier.step([1], 2) == []
+    assert frontier.state[1] == SUCCEEDED
+    assert frontier.unfinished == 0
+
+
+def test_keeping_going_skips_only_what_depends_on_the_failure() -> None:
+    frontier = Frontier([[2], [3], [4], [4], []], [0, 0, 1, 1, 2], tasks=5, keep_going=True)
+    assert frontier.step([], 2) == [0, 1]
+    assert frontier.step([~0], 2) == []
+    assert frontier.skipped == [2]
+    assert frontier.step([1], 2) == [3]
+    assert frontier.step([3], 2) == []
+    assert frontier.skipped == [2, 4]
+    assert frontier.cause == {2: 0, 4: 0}
+    assert frontier.unfinished == 0
+
+
+def test_a_task_is_tried_again_as_often_as_it_may_be() -> None:
+    frontier = chain(2, retries={0: 2})
+    assert frontier.step([], 1) == [0]
+    assert frontier.step([~0], 0) == []
+    assert frontier.state[0] == READY
+    assert frontier.step([], 1) == [0]
+    assert frontier.step([~0], 1) == [0]
+    assert frontier.step([~0], 1) == []
+    assert frontier.state[0] == FAILED
+    assert frontier.skipped == [1]
+
+
+def test_a_task_that_succeeds_at_last_lets_its_successors_run() -> None:
+    frontier = chain(2, retries={0: 1})
+    frontier.step([], 1)
+    assert frontier.step([~0], 1) == [0]
+    assert frontier.step([0], 1) == [1]
+
+
+def test_a_stop_gives_up_the_attempt_that_was_to_come() -> None:
+    frontier = fan(2, retries={0: 5})
+    assert frontier.step([], 1) == [0]
+    assert frontier.step([~0], 0) == []
+    frontier.stop()
+    assert frontier.given_up == [0]
+    assert frontier.skipped == [1]
+    assert (frontier.state[0], frontier.state[1]) == (FAILED, SKIPPED)
+    assert frontier.cause == {}
+
+
+def test_after_a_stop_a_failed_attempt_is_not_tried_again() -> None:
+    frontier = fan(1, retries={0: 5})
+    frontier.step([], 1)
+    frontier.stop()
+    assert frontier.state[0] == RUNNING
+    assert frontier.step([~0], 1) == []
+    assert frontier.state[0] == FAILED
+
+
+def test_a_gate_opens_when_the_last_task_before_it_ends() -> None:
+    gate = 4
+    frontier = Frontier([[gate], [gate], [], [], [2, 3]], [0, 0, 1, 1, 2], tasks=4)
+    assert frontier.step([], 4) == [0, 1]
+    assert frontier.step([1], 4) == []
+    assert frontier.state[gate] == WAITING
+    assert frontier.step([0], 4) == [2, 3]
+    assert frontier.state[gate] == SUCCEEDED
+
+
+def test_a_failure_before_a_gate_skips_all_behind_it_and_names_the_cause() -> None:
+    gate = 4
+    frontier = Frontier([[gate], [gate], [], [], [2, 3]], [0, 0, 1, 1, 2], tasks=4, keep_going=True)
+    frontier.step([], 4)
+    frontier.step([0], 4)
+    assert frontier.step([~1], 4) == []
+    assert frontier.skipped == [2, 3]
+    assert {frontier.cause[2], frontier.cause[3]} == {1}
+
+
+def test_a_pool_is_never_exceeded_and_no_room_is_wasted_on_it() -> None:
+    frontier = fan(4, pool_of={0: 0, 1: 0, 2: 0}, limits=[1])
+    assert frontier.step([], 3) == [0, 3]
+    assert frontier.step([0], 2) == [1]
+    assert frontier.step([1], 2) == [2]
+
+
+def test_the_best_of_those_parked_in_a_pool_comes_first() -> None:
+    frontier = Frontier(
+        [[], [], [], [0]], [1, 0, 0, 0], tasks=4, pool_of={0: 0, 1: 0, 2: 0}, limits=[1]
+    )
+    assert frontier.step([], 4) == [1, 3]
+    assert frontier.step([3], 4) == []
+    assert frontier.step([1], 4) == [0]
+    assert frontier.step([0], 4) == [2]
+
+
+def test_every_state_is_in_the_table_and_ended_states_are_never_left() -> None:
+    assert set(TRANSITIONS) == set(range(len(STATES)))
+    assert all(target in TRANSITIONS for targets in TRANSITIONS.values() for target in targets)
+    assert {state for state, targets in TRANSITIONS.items() if not targets} == {
+        SUCCEEDED,
+        FAILED,
+        SKIPPED,
+    }
+
+
+@st.composite
+def policies(draw: st.DrawFn, graph: Numbers) -> dict[str, object]:
+    tasks = st.integers(0, max(graph.tasks - 1, 0))
+    limits = draw(st.lists(st.integers(1, 3), max_size=2))
+    pools = st.dictionaries(tasks, st.integers(0, len(limits) - 1)) if limits else st.just({})
+    return {
+        "retries": draw(st.dictionaries(tasks, st.integers(1, 3))),
+        "pool_of": draw(pools) if graph.tasks else {},
+        "limits": limits,
+        "keep_going": draw(st.booleans()),
+    }
+
+
+def check_invariants(frontier: Frontier, model: Model, tasks: int) -> None:
+    told = {
+        task: STATES[frontier.state[task]]
+        for task in range(tasks)
+        if frontier.state[task] >= SUCCEEDED
+    }
+    assert told == model.outcome
+    running = {task for task in range(tasks) if frontier.state[task] == RUNNING}
+    assert running == model.running
+    assert frontier.running == len(running)
+    assert {task for task in range(tasks) if frontier.state[task] == READY} == model.ready()
+    assert frontier.unfinished == sum(state < SUCCEEDED for state in frontier.state)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), graph=numbered_graphs())
+def test_it_does_what_the_model_does(data: st.DataObject, graph: Numbers) -> None:
+    policy = data.draw(policies(graph))
+    frontier = Frontier(graph.successors, graph.waits, tasks=graph.tasks, **policy)
+    model = Model(graph.predecessors, **policy)
+    ended: list[int] = []
+    while True:
+        least = int(len(model.running) == len(ended))
+        room = data.draw(st.integers(least, 4), label="room")
+        expected = model.step(ended, room)
+        assert frontier.step(ended, room) == expected
+        check_invariants(frontier, model, graph.tasks)
+        if not model.running:
+            break
+        if data.draw(st.integers(0, 30), label="interrupt") == 30:
+            frontier.stop()
+            model.stop()
+            check_invariants(frontier, model, graph.tasks)
+        ending = data.draw(st.lists(st.sampled_from(sorted(model.running)), unique=True))
+        ended = [task if data.draw(st.integers(0, 3)) else ~task for task in ending]
+    assert frontier.unfinished == 0
+    assert set(model.outcome) == set(range(graph.tasks))
+    skipped = {task for task, outcome in model.outcome.items() if outcome == "skipped"}
+    assert set(frontier.skipped) == skipped
+    assert len(frontier.skipped) == len(skipped)
+    for task in skipped & set(frontier.cause):
+        assert model.outcome[frontier.cause[task]] == "failed"
