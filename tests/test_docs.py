@@ -1,0 +1,11 @@
+"""The documents show what is true."""
+
+import runpy
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_architecture_shows_the_states_that_the_frontier_has() -> None:
+    diagram = runpy.run_path(str(ROOT / "docs" / "states.py"))["diagram"]()
+    assert f"```mermaid\n{diagram}\n```" in (ROOT / "docs" / "architecture.md").read_text()

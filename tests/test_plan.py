@@ -1,0 +1,143 @@
+"""Plans: priorities, critical paths, bounds."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parallel_workers.graph import WorkGraph
+from parallel_workers.plan import Plan
+from parallel_workers.simulate import simulate
+from tests.support.strategies import work_graphs
+
+
+def test_an_empty_graph_has_an_empty_plan() -> None:
+    plan = Plan(WorkGraph())
+    assert (plan.tasks, plan.work, plan.span, plan.width, plan.critical_path) == (0, 0, 0, 0, [])
+    assert plan.lower_bound(2) == 0
+    assert simulate(plan, 2) == []
+
+
+def test_tasks_are_numbered_by_the_longest_path_that_begins_with_them() -> None:
+    graph = WorkGraph()
+    graph.add("leaf", duration=2)
+    graph.add("root", duration=1)
+    graph.add("end", duration=2, after=["root"])
+    plan = Plan(graph)
+    assert plan.names == ["root", "leaf", "end"]
+    assert plan.paths == [3, 2, 2]
+
+
+def test_equals_keep_the_order_of_the_file() -> None:
+    graph = WorkGraph()
+    for name in "cab":
+        graph.add(name)
+    assert Plan(graph).names == ["c", "a", "b"]
+
+
+def test_a_task_without_a_duration_counts_one_second_and_one_of_zero_counts_nothing() -> None:
+    graph = WorkGraph()
+    graph.add("unknown")
+    graph.add("nothing", duration=0)
+    assert Plan(graph).work == 1
+
+
+def test_a_pool_bounds_the_makespan() -> None:
+    graph = WorkGraph()
+    graph.pools["db"] = 2
+    for number in range(6):
+        graph.add(f"t{number}", duration=4, pool="db")
+    plan = Plan(graph)
+    assert plan.lower_bound(jobs=0) == 12
+    assert max(slot.finish for slot in simulate(plan, 0)) == 12
+
+
+def test_gates_are_not_counted_and_not_on_the_critical_path() -> None:
+    graph = WorkGraph()
+    a, b, c, d = (graph.add_plain(name) for name in "abcd")
+    gate = graph.add_gate()
+    for edge in [(a, gate), (b, gate), (gate, c), (gate, d)]:
+        graph.connect(*edge)
+    plan = Plan(graph)
+    assert (plan.tasks, plan.edges, plan.width) == (4, 4, 2)
+    assert plan.critical_path == ["a", "c"]
+    assert plan.span == 2
+
+
+@given(work_graphs(), st.integers(0, 5))
+def test_a_schedule_is_possible_and_within_its_bounds(graph: WorkGraph, jobs: int) -> None:
+    plan = Plan(graph)
+    slots = simulate(plan, jobs)
+    finish = {slot.task: slot.finish for slot in slots}
+    start = {slot.task: slot.start for slot in slots}
+    assert sorted(finish) == list(range(plan.tasks))
+    for task in range(plan.tasks):
+        for successor in plan.successors[task]:
+            assert finish[task] <= start[successor]
+    makespan = max(finish.values(), default=0.0)
+    assert plan.lower_bound(jobs) <= makespan + 1e-9
+    for worker in {slot.worker for slot in slots}:
+        own = sorted((slot.start, slot.finish) for slot in slots if slot.worker == worker)
+        assert all(first[1] <= second[0] for first, second in zip(own, own[1:], strict=False))
+    if jobs:
+        assert len({slot.worker for slot in slots}) <= jobs
+        # Graham's bound for any list schedule.
+        bound = plan.work / jobs + (1 - 1 / jobs) * plan.span
+        assert makespan <= bound + 1e-9
+    else:
+        assert makespan == pytest.approx(plan.span)
+
+
+@given(work_graphs())
+def test_the_critical_path_is_a_path_as_long_as_the_span(graph: WorkGraph) -> None:
+    plan = Plan(graph)
+    path = plan.critical_path
+    duration = dict(zip(plan.names, plan.durations, strict=True))
+    assert sum(duration[name] for name in path) == pytest.approx(plan.span)
+    for earlier, later in zip(path, path[1:], strict=False):
+        assert graph.number(later) in graph.successors[graph.number(earlier)]
+
+
+def test_one_worker_needs_the_whole_work() -> None:
+    graph = WorkGraph()
+    for number in range(5):
+        graph.add(f"t{number}", duration=number)
+    plan = Plan(graph)
+    assert max(slot.finish for slot in simulate(plan, 1)) == plan.work == plan.lower_bound(1)
+
+
+def test_an_optimum_known_by_construction_is_met() -> None:
+    """Two workers filled to the brim: each long task with its complement."""
+    graph = WorkGraph()
+    for number in range(1, 5):
+        graph.add(f"up{number}", duration=number)
+        graph.add(f"down{number}", duration=10 - number)
+    plan = Plan(graph)
+    assert max(slot.finish for slot in simulate(plan, 2)) == 20 == plan.lower_bound(2)
+
+
+@pytest.mark.shared
+def test_on_the_standard_task_graphs_it_stays_close_to_the_optimum(shared_data: Path) -> None:
+    cases = json.loads((shared_data / "stg50.json").read_text())
+    worst, total, count = 0.0, 0.0, 0
+    for case in cases:
+        graph = WorkGraph()
+        for number, duration in enumerate(case["durations"]):
+            graph.add_plain(str(number))
+            graph.definitions[number] = type(graph["0"].definition)(duration=float(duration))
+        for edge in case["edges"]:
+            graph.connect(*edge)
+        plan = Plan(graph)
+        for jobs, optimum in case["optimum"].items():
+            if optimum is None:
+                continue
+            makespan = max(slot.finish for slot in simulate(plan, int(jobs)))
+            assert makespan >= optimum
+            assert plan.lower_bound(int(jobs)) <= optimum
+            over = makespan / optimum - 1
+            worst, total, count = max(worst, over), total + over, count + 1
+    assert count > 700
+    assert total / count < 0.005
+    assert worst < 0.2
