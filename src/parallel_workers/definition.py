@@ -4,10 +4,11 @@ The same fields mean the same in every place where a task can be described: a wo
 `WorkGraph.add`. So their checks stand here, once, and know nothing of files.
 """
 
+import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from types import NoneType
+from typing import Any, NamedTuple
 
 from parallel_workers.durations import parse_duration
 from parallel_workers.errors import FieldError
@@ -17,9 +18,11 @@ _NOT_IN_NAMES = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 MOST_RETRIES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Definition:
-    """What is known of a task beside its name and its neighbours.
+class Definition(NamedTuple):
+    """What is known of a task beside its name and its neighbours; give its fields by keyword.
+
+    Dictionaries in it may be shared between tasks; nobody writes to them. (No dataclass, since
+    importing those takes longer than all that a small run does before its first command.)
 
     Attributes:
         command: Text for `/bin/sh -c`, or a list of words that is executed as it is.
@@ -34,13 +37,13 @@ class Definition:
     """
 
     command: str | tuple[str, ...] | None = None
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = {}  # noqa: RUF012 - never written
     cwd: str | None = None
     duration: float | None = None
     pool: str | None = None
     retries: int = 0
     timeout: float | None = None
-    vars: dict[str, Any] = field(default_factory=dict)
+    vars: dict[str, Any] = {}  # noqa: RUF012 - never written
     description: str | None = None
 
 
@@ -98,8 +101,7 @@ def _text(value: object, what: str) -> str:
         raise FieldError(f"{shown(value)} is not {what}; write it as text, in quotes")
     if "\0" in value:
         raise FieldError(f"{what} cannot hold a NUL character")
-    if any("\ud800" <= char <= "\udfff" for char in value):
-        raise FieldError(f"{what} cannot hold half a surrogate pair")
+    _no_halves(value, what)
     return value
 
 
@@ -205,10 +207,37 @@ def _vars(value: object) -> dict[str, Any]:
         raise FieldError(
             f'{shown(value)} is not free data; write names and values, {{"key": "value"}}'
         )
-    for key in value:
-        if not isinstance(key, str):
-            raise FieldError(f"{shown(key)} cannot be a key of free data; a key is text", (key,))
+    _check_plain(value)
     return value
+
+
+def _check_plain(data: dict[str, Any]) -> None:
+    """Check that free data is what JSON can hold, so that it can be written and fingerprinted."""
+    waiting: list[object] = [data]
+    seen: set[int] = set()
+    for value in waiting:
+        if isinstance(value, (dict, list, tuple)):
+            # What Python code gives may hold itself.
+            if id(value) not in seen:
+                seen.add(id(value))
+                waiting += value
+                waiting += value.values() if isinstance(value, dict) else ()
+            if isinstance(value, dict) and (odd := [key for key in value if type(key) is not str]):
+                raise FieldError(f"{shown(odd[0])} cannot be a key of free data; a key is text")
+        elif isinstance(value, str):
+            _no_halves(value, "free data")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise FieldError(f"{value} is no number; leave it out, or write it as text")
+        elif not isinstance(value, (int, float, NoneType)):
+            raise FieldError(
+                f"{shown(value)} cannot be free data; that is text, numbers, true, false, null, "
+                "lists and mappings"
+            )
+
+
+def _no_halves(text: str, what: str) -> None:
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise FieldError(f"{what} cannot hold half a surrogate pair")
 
 
 def _description(value: object) -> str:

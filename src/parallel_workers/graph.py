@@ -217,6 +217,30 @@ class WorkGraph:
             self._topology = self._sort()
         return self._topology
 
+    def accept_positions(self, positions: list[int]) -> bool:
+        """Make `positions` those of the topology, if they are what the edges give.
+
+        To check positions that came with the edges takes a third of the time of computing them:
+        where each is one more than the highest before it, they are right, and there is no cycle.
+
+        Args:
+            positions: By number, the position of each task; the graph has no gates.
+
+        Returns:
+            Whether they are right. If not, nothing has changed.
+        """
+        reached = [0] * len(positions)
+        for position, row in zip(positions, self.successors, strict=True):
+            behind = position + 1
+            for successor in row:
+                if reached[successor] < behind:
+                    reached[successor] = behind
+        if reached != positions:
+            return False
+        order = sorted(range(len(positions)), key=positions.__getitem__)
+        self._topology = Topology(order, positions)
+        return True
+
     def _resolve_names(self) -> None:
         for number, name in self._named_later:
             if name not in self.numbers:
@@ -229,9 +253,10 @@ class WorkGraph:
         self._named_later.clear()
 
     def _sort(self) -> Topology:
-        names, successors = self.names, self.successors
+        successors = self.successors
+        gates = {number for number, name in enumerate(self.names) if name is None}
         waiting = self.waits.copy()
-        positions = [0] * len(names)
+        positions = [0] * len(waiting)
         order: list[int] = []
         level = [number for number, count in enumerate(waiting) if not count]
         position = 0
@@ -241,15 +266,19 @@ class WorkGraph:
                 for successor in successors[node]:
                     left = waiting[successor] - 1
                     waiting[successor] = left
-                    if not left:
+                    if left:
+                        continue
+                    if successor in gates:
                         # A gate adds nothing to positions: it ends within the level that frees it.
-                        (level if names[successor] is None else behind).append(successor)
-            for node in level:
-                positions[node] = position
+                        positions[successor] = position
+                        level.append(successor)
+                    else:
+                        positions[successor] = position + 1
+                        behind.append(successor)
             order += level
             level = behind
             position += 1
-        if len(order) < len(names):
+        if len(order) < len(waiting):
             raise CycleError(self._shortest_cycle([n for n, left in enumerate(waiting) if left]))
         return Topology(order, positions)
 

@@ -1,0 +1,108 @@
+"""What the formats that describe tasks share: checks of names and fields, edges, the last check."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from parallel_workers.definition import FIELDS, check_name, read_field
+from parallel_workers.errors import CycleError, FieldError
+from parallel_workers.formats.problems import About, Findings, Problem
+from parallel_workers.graph import WorkGraph
+from parallel_workers.wording import shorten, shown
+
+
+def read_fields(given: Mapping[str, Any], about: About) -> dict[str, Any]:
+    """Return those of `given` that are fields of a `Definition`, checked.
+
+    Args:
+        given: A task as the document has it.
+        about: Gets a problem for each value that a field cannot hold.
+    """
+    fields = {}
+    for name, value in given.items():
+        if name in FIELDS:
+            try:
+                fields[name] = read_field(name, value)
+            except FieldError as error:
+                about.problem(error.message, name, *error.place)
+    return fields
+
+
+def check_keys(given: Mapping[Any, Any], known: Sequence[str], about: About) -> None:
+    """Add a problem for each key of `given` that is not among `known`."""
+    for key in given:
+        if key not in known:
+            hint = about.findings.suggestion(str(key), known)
+            about.problem(
+                f"there is no field of that name{hint or '; there are ' + ', '.join(known)}", key
+            )
+
+
+def names_a_task(value: object, about: About, *field: str | int) -> bool:
+    """Tell whether `value` can be the name of a task; where it cannot, that is a problem."""
+    try:
+        check_name(value, "the name of a task")
+    except FieldError as error:
+        about.problem(error.message, *field)
+        return False
+    return True
+
+
+def find_neighbours(
+    names: Iterable[object], number: int, graph: WorkGraph, about: About, field: str
+) -> list[int]:
+    """Return the numbers of the tasks in `names`, each once.
+
+    Args:
+        names: What stands in a field of a task.
+        number: The number of that task, which cannot be a neighbour of its own.
+        graph: Has all tasks.
+        about: Gets a problem for each item that names no other task.
+        field: The name of the field.
+    """
+    found: dict[int, None] = {}
+    for index, name in enumerate(names):
+        other = graph.numbers.get(name) if isinstance(name, str) else None
+        if other is None:
+            if names_a_task(name, about, field, index):
+                hint = about.findings.suggestion(str(name), graph.numbers)
+                about.problem(f"there is no task {shown(name)}{hint}", field, index)
+        elif other == number:
+            about.problem("the task waits for itself; take its own name out", field, index)
+        else:
+            found[other] = None
+    return list(found)
+
+
+def settle_edges(graph: WorkGraph) -> None:
+    """Leave each edge of `graph` once in the lists of successors, and count who waits for whom."""
+    waits = [0] * len(graph.names)
+    for node, row in enumerate(graph.successors):
+        if len(row) > 1:
+            graph.successors[node] = row = list(dict.fromkeys(row))
+        for successor in row:
+            waits[successor] += 1
+    graph.waits[:] = waits
+
+
+def check_cycles(
+    graph: WorkGraph, findings: Findings, locate: Callable[[Sequence[str]], Problem]
+) -> bool:
+    """Tell whether every task of `graph` can start at last; where not, that is a problem.
+
+    Args:
+        graph: Has all edges.
+        findings: Gets the problem.
+        locate: Makes it of the names on the circle; its message is put behind the circle's.
+    """
+    try:
+        graph.topology()
+    except CycleError as error:
+        found = locate(error.names)
+        findings.problems.append(found._replace(message=f"{error}{found.message}"))
+        return False
+    return True
+
+
+def task(name: str) -> str:
+    """Return what messages call the task of that name."""
+    return f"task {shorten(name)}"

@@ -1,0 +1,242 @@
+"""Records: a list of tasks, each with its direct neighbours.
+
+    [{"position": 0, "name": "build", "successors": ["test"], "ancestors": []},
+     {"position": 1, "name": "test", "successors": [], "ancestors": ["build"]}]
+
+Records come in any order and may carry the fields of a `Definition`. An edge may stand in the
+`successors` of its one end, in the `ancestors` of the other, or in both. There is no place for the
+limits of pools: every pool that a record names has the limit 1.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from parallel_workers.definition import FIELDS, PLAIN, Definition
+from parallel_workers.errors import UsageError
+from parallel_workers.formats.fields import (
+    check_cycles,
+    check_keys,
+    find_neighbours,
+    names_a_task,
+    read_fields,
+    settle_edges,
+    task,
+)
+from parallel_workers.formats.problems import About, Findings, Problem
+from parallel_workers.formats.writing import as_list, describe, dump_json, edges_between_tasks
+from parallel_workers.graph import WorkGraph
+from parallel_workers.wording import plural, shorten, shown
+
+KNOWN = ("position", "name", "successors", "ancestors", *FIELDS)
+"""The fields of a record, in the order in which they are written."""
+
+MOST_EDGES = 1_000_000
+"""The most edges that barriers may become when they are written as records."""
+
+
+def read(data: object, findings: Findings) -> WorkGraph:
+    """Return the work graph that `data` describes.
+
+    Tasks are numbered in the order of their records; the successors of a task are those that its
+    own record lists, and behind them those that only list it among their ancestors.
+
+    Args:
+        data: A list of records.
+        findings: Gets all problems, and warnings where a list lacks an edge that the other end
+            names, or a position is not what the edges make it. With problems the graph is of no
+            use.
+    """
+    reader = _Reader(findings)
+    if not isinstance(data, (list, tuple)):
+        findings.about().problem(f"found {shown(data)} where a list of records should be")
+        return reader.graph
+    for index, record in enumerate(data):
+        reader.add(index, record)
+    reader.connect()
+    if not findings.problems and check_cycles(reader.graph, findings, reader.cycle):
+        reader.check_positions()
+    return reader.graph
+
+
+class _Reader:
+    def __init__(self, findings: Findings) -> None:
+        self.graph = WorkGraph()
+        self.findings = findings
+        # By number: the record, and its place in the list.
+        self.records: list[dict[str, Any]] = []
+        self.indices: list[int] = []
+
+    def about(self, number: int) -> About:
+        return self.findings.about(task(self.graph.name(number)), (self.indices[number],))
+
+    def add(self, index: int, record: object) -> None:
+        about = self.findings.about(f"record {index + 1}", (index,))
+        if not isinstance(record, dict):
+            about.problem(f"found {shown(record)} where an object with a name should be")
+            return
+        if "name" not in record:
+            about.problem("it has no name; every record needs one")
+            return
+        name = record["name"]
+        if not names_a_task(name, about, "name"):
+            return
+        if name in self.graph.numbers:
+            about._replace(subject=task(name)).problem(self._twice(name, record), "name")
+            return
+        self.graph.add_plain(name)
+        self.records.append(record)
+        self.indices.append(index)
+        self._define(len(self.records) - 1)
+
+    def _twice(self, name: str, record: dict[str, Any]) -> str:
+        first = self.graph.numbers[name]
+        where = f"record {self.indices[first] + 1}"
+        if self.records[first] == record:
+            return f"the same record stands twice, first as {where}; keep one"
+        return f"{where} has that name too, and says something else of it; keep or rename one"
+
+    def _define(self, number: int) -> None:
+        record = self.records[number]
+        about = self.about(number)
+        check_keys(record, KNOWN, about)
+        position = record.get("position", 0)
+        if isinstance(position, bool) or not isinstance(position, int) or position < 0:
+            about.problem(
+                f"{shown(position)} is not a position; give a whole number, 0 or more, or leave "
+                "it out",
+                "position",
+            )
+        if fields := read_fields(record, about):
+            definition = Definition(**fields)
+            self.graph.definitions[number] = definition
+            if definition.pool is not None:
+                self.graph.pools.setdefault(definition.pool, 1)
+
+    def connect(self) -> None:
+        """Add the edges of both kinds of lists, and warn where one lacks what the other has."""
+        successors: list[list[int] | None] = []
+        ancestors: list[list[int] | None] = []
+        for number in range(len(self.records)):
+            about = self.about(number)
+            successors.append(self._listed("successors", number, about))
+            ancestors.append(self._listed("ancestors", number, about))
+        behind: list[list[int]] = [[] for _ in self.records]
+        for number, row in enumerate(ancestors):
+            for ancestor in row or ():
+                behind[ancestor].append(number)
+        for number, mine in enumerate(successors):
+            theirs = behind[number]
+            self.graph.successors[number] = [*(mine or ()), *theirs]
+            if mine is not None:
+                for other in _missing(theirs, mine):
+                    self._warn_of_edge(number, "successors", other, "ancestors")
+            for other in _missing(mine or (), theirs):
+                if ancestors[other] is not None:
+                    self._warn_of_edge(other, "ancestors", number, "successors")
+        settle_edges(self.graph)
+
+    def _listed(self, field: str, number: int, about: About) -> list[int] | None:
+        """Return the tasks that a record lists in `field`; None where it has no such list."""
+        record = self.records[number]
+        if field not in record:
+            return None
+        names = record[field]
+        if isinstance(names, (list, tuple)):
+            return find_neighbours(names, number, self.graph, about, field)
+        advice = f"write {shown([names])}" if isinstance(names, str) else "leave it out for none"
+        about.problem(f"{shown(names)} is not a list of names; {advice}", field)
+        return None
+
+    def _warn_of_edge(self, number: int, lacking: str, other: int, having: str) -> None:
+        mine, theirs = self.graph.name(number), self.graph.name(other)
+        self.about(number).warn(
+            f"{shown(theirs)} is missing here, whose {having} hold {shown(mine)}", lacking
+        )
+
+    def cycle(self, names: Sequence[str]) -> Problem:
+        """Return where the first of `names` stands, for an error that says the rest."""
+        return Problem("", place=(self.indices[self.graph.numbers[names[0]]],))
+
+    def check_positions(self) -> None:
+        """Warn of each position that is not the one that the edges give."""
+        positions = self.graph.topology().positions
+        wrong = [
+            number
+            for number, record in enumerate(self.records)
+            if record.get("position", positions[number]) != positions[number]
+        ]
+        predecessors = self.graph.predecessors() if wrong else []
+        for number in wrong:
+            position = positions[number]
+            before = [p for p in predecessors[number] if positions[p] == position - 1]
+            why = (
+                f"{position}, for the task waits for {shown(self.graph.name(before[0]))} at "
+                f"{position - 1}"
+                if before
+                else "0, for the task waits for nothing"
+            )
+            found = shown(self.records[number]["position"])
+            self.about(number).warn(f"{found} is not what the edges give: {why}", "position")
+
+
+def _missing(wanted: Collection[int], present: Collection[int]) -> Iterable[int]:
+    """Return those of `wanted` that are not among `present`."""
+    if wanted == present:
+        return ()
+    there = set(present)
+    return [number for number in wanted if number not in there]
+
+
+def losses(graph: WorkGraph) -> list[str]:
+    """Return a line for each thing that records cannot hold of `graph`."""
+    return [
+        f"the pool {shorten(name)} loses its limit of {limit}: pools in records have the limit 1"
+        for name, limit in graph.pools.items()
+        if limit != 1
+    ]
+
+
+def write(graph: WorkGraph) -> str:
+    """Return `graph` as records, one a line, with computed positions and barriers multiplied out.
+
+    Raises:
+        UsageError: The barriers would become more than `MOST_EDGES` edges.
+    """
+    _refuse_too_many(graph)
+    successors = edges_between_tasks(graph)
+    ancestors: list[list[str]] = [[] for _ in graph.names]
+    for number in graph.numbers.values():
+        for successor in successors[number]:
+            ancestors[successor].append(graph.name(number))
+    positions = graph.topology().positions
+    lines = [
+        dump_json(
+            {
+                "position": positions[number],
+                "name": name,
+                "successors": [graph.name(successor) for successor in successors[number]],
+                "ancestors": ancestors[number],
+                **describe(graph.definitions.get(number, PLAIN)),
+            }
+        )
+        for name, number in graph.numbers.items()
+    ]
+    return as_list(lines)
+
+
+def _refuse_too_many(graph: WorkGraph) -> None:
+    """Count what the barriers would become, before anything of that size is made."""
+    before = [0] * len(graph.names)
+    for row in graph.successors:
+        for successor in row:
+            before[successor] += 1
+    edges = sum(
+        before[node] * len(graph.successors[node])
+        for node, name in enumerate(graph.names)
+        if name is None
+    )
+    if edges > MOST_EDGES:
+        raise UsageError(
+            f"as records the barriers would become {plural(edges, 'edge')}; the most is "
+            f"{MOST_EDGES:,}. Keep them as groups or as a work file."
+        )

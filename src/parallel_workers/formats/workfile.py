@@ -1,0 +1,246 @@
+"""Work files: a mapping of tasks, with what they do, and what is common to them.
+
+    env: {CC: clang}
+    pools: {linker: 2}
+    defaults: {retries: 1}
+    tasks:
+      fetch: curl -O https://example.org/data.tar
+      build:
+        command: make -s
+        after: [fetch]
+        pool: linker
+    threads: [[[build], [test, lint]]]
+
+A text in the place of a task is its command, a list is its command word by word, and nothing is a
+task without one. Names that stand in `threads` only are tasks too, with what is common to all.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from parallel_workers.definition import (
+    FIELDS,
+    PLAIN,
+    Definition,
+    check_name,
+    read_limit,
+)
+from parallel_workers.errors import FieldError
+from parallel_workers.formats.fields import (
+    check_cycles,
+    check_keys,
+    find_neighbours,
+    names_a_task,
+    read_fields,
+    settle_edges,
+    task,
+)
+from parallel_workers.formats.groups import Threads, add_threads, explain_cycle
+from parallel_workers.formats.problems import About, Findings, Problem
+from parallel_workers.formats.writing import describe, dump_json, enclose
+from parallel_workers.graph import WorkGraph
+from parallel_workers.wording import shown
+
+SECTIONS = ("env", "pools", "defaults", "tasks", "threads")
+"""What a work file may hold at its top."""
+
+KNOWN = ("after", *FIELDS)
+"""The fields of a task in a work file."""
+
+MOST_COPIES = 2_000_000
+"""How often variables of the file may be copied into tasks that set some of their own."""
+
+
+def read(data: object, findings: Findings) -> WorkGraph:
+    """Return the work graph that `data` describes; tasks first, then names in threads only.
+
+    Args:
+        data: The mapping that a work file is.
+        findings: Gets all problems. With problems the graph is of no use.
+    """
+    if not isinstance(data, dict):
+        findings.about().problem(
+            f"found {shown(data)} where a mapping with tasks or threads should be"
+        )
+        return WorkGraph()
+    reader = _Reader(data, findings)
+    for name, content in reader.tasks.items():
+        reader.add(name, content)
+    threads = add_threads(data.get("threads", ()), reader.graph, findings, ("threads",))
+    reader.finish()
+    if not findings.problems:
+        check_cycles(reader.graph, findings, lambda names: _cycle(names, reader.graph, threads))
+    return reader.graph
+
+
+def _cycle(names: Sequence[str], graph: WorkGraph, threads: Threads) -> Problem:
+    found = explain_cycle(names, graph, threads)
+    return found._replace(place=("threads", *found.place) if found.place else ("tasks", names[0]))
+
+
+class _Reader:
+    """What is read so far.
+
+    Attributes:
+        graph: The tasks, and in the end their edges.
+        common: The fields of a task that says nothing of its own.
+        after: The number of each task that waits, and what its `after` holds.
+        copies: How many variables of `common` were copied into tasks with an `env` of their own.
+    """
+
+    def __init__(self, data: Mapping[str, Any], findings: Findings) -> None:
+        self.data = data
+        self.findings = findings
+        self.graph = WorkGraph()
+        self.after: list[tuple[int, object]] = []
+        self.copies = 0
+        check_keys(data, SECTIONS, findings.about())
+        self.tasks = self._section("tasks")
+        self._read_pools()
+        self.common = self._read_common()
+        self.common_definition = Definition(**self.common) if self.common else PLAIN
+
+    def _section(self, name: str) -> Mapping[str, Any]:
+        """Return the section of that name; nothing where it is absent, or no mapping."""
+        content = self.data.get(name, {})
+        if isinstance(content, dict):
+            return content
+        self.findings.about(name, (name,)).problem(
+            f"found {shown(content)} where a mapping should be"
+        )
+        return {}
+
+    def _read_pools(self) -> None:
+        about = self.findings.about("pools", ("pools",))
+        for name, limit in self._section("pools").items():
+            # Known in any case, so that those who use it are not at fault.
+            self.graph.pools[name] = 1
+            try:
+                self.graph.pools[check_name(name, "the name of a pool")] = read_limit(limit)
+            except FieldError as error:
+                about.problem(error.message, name)
+
+    def _read_common(self) -> dict[str, Any]:
+        """Return the fields of a task that says nothing: the defaults, over what the file sets."""
+        about = self.findings.about("defaults", ("defaults",))
+        defaults = self._section("defaults")
+        check_keys(defaults, tuple(FIELDS), about)
+        environment = {"env": self.data["env"]} if "env" in self.data else {}
+        common = read_fields(environment, self.findings.about())
+        own = read_fields(defaults, about)
+        self._check_pool(own, about)
+        return _over(common, own)
+
+    def add(self, name: str, content: object) -> None:
+        """Add the task of that name, which a document describes by `content`."""
+        if not names_a_task(name, self.findings.about("tasks", ("tasks",)), name):
+            return
+        about = self._about(name)
+        number = self.graph.add_plain(name)
+        if content is None:
+            content = {}
+        elif isinstance(content, (str, list, tuple)):
+            content = {"command": content}
+        elif not isinstance(content, dict):
+            about.problem(f"found {shown(content)}; give a command, or a mapping of fields")
+            return
+        check_keys(content, KNOWN, about)
+        fields = read_fields(content, about)
+        self._check_pool(fields, about)
+        self._define(number, fields)
+        if "after" in content:
+            self.after.append((number, content["after"]))
+
+    def _about(self, name: str) -> About:
+        return self.findings.about(task(name), ("tasks", name))
+
+    def _check_pool(self, fields: Mapping[str, Any], about: About) -> None:
+        pool = fields.get("pool")
+        if pool is not None and pool not in self.graph.pools:
+            hint = self.findings.suggestion(pool, self.graph.pools)
+            about.problem(
+                f"there is no pool {shown(pool)}{hint or '; give its limit under pools'}", "pool"
+            )
+
+    def _define(self, number: int, fields: Mapping[str, Any]) -> None:
+        definition = self.common_definition
+        if "env" in fields:
+            self.copies += len(self.common.get("env", ()))
+        if fields and self.copies <= MOST_COPIES:
+            definition = Definition(**_over(self.common, fields))
+        if definition is not PLAIN:
+            self.graph.definitions[number] = definition
+
+    def finish(self) -> None:
+        """Define the tasks that stand in threads only, and add the edges of all `after`."""
+        if self.copies > MOST_COPIES:
+            self.findings.about().problem(
+                "with so many variables for all tasks, so many tasks cannot set their own; set "
+                "fewer here",
+                "env",
+            )
+        if self.common:
+            for name, number in self.graph.numbers.items():
+                if name not in self.tasks:
+                    self._define(number, {})
+        self._connect()
+
+    def _connect(self) -> None:
+        for number, names in self.after:
+            about = self._about(self.graph.name(number))
+            if isinstance(names, str):
+                names = [names]
+            if not isinstance(names, (list, tuple)):
+                about.problem(f"{shown(names)} is not a list of names", "after")
+                continue
+            for predecessor in find_neighbours(names, number, self.graph, about, "after"):
+                self.graph.successors[predecessor].append(number)
+        settle_edges(self.graph)
+
+
+def _over(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of `own`, and those of `common` that it has not; environments merge."""
+    fields = {**common, **own}
+    if "env" in common and "env" in own:
+        fields["env"] = {**common["env"], **own["env"]}
+    return fields
+
+
+def losses(graph: WorkGraph) -> list[str]:
+    """Return nothing: a work file holds all that there is of `graph`."""
+    return []
+
+
+def write(graph: WorkGraph) -> str:
+    """Return `graph` as a work file in JSON, a task a line; barriers become threads.
+
+    Raises:
+        UsageError: The free data of a task is nothing that JSON can hold.
+    """
+    after: list[list[str]] = [[] for _ in graph.names]
+    for number in graph.numbers.values():
+        for successor in graph.successors[number]:
+            after[successor].append(graph.name(number))
+    sections = []
+    if graph.pools:
+        sections.append(f'"pools": {dump_json(graph.pools)}')
+    tasks = [
+        f"{dump_json(name)}: {dump_json(_content(graph, number, after[number]))}"
+        for name, number in graph.numbers.items()
+    ]
+    sections.append(f'"tasks": {enclose("{", tasks, "}", "  ")}')
+    barriers = [
+        dump_json([after[gate], [graph.name(successor) for successor in graph.successors[gate]]])
+        for gate, name in enumerate(graph.names)
+        if name is None
+    ]
+    if barriers:
+        sections.append(f'"threads": {enclose("[", barriers, "]", "  ")}')
+    return f"{enclose('{', sections, '}')}\n"
+
+
+def _content(graph: WorkGraph, number: int, after: Sequence[str]) -> object:
+    fields = describe(graph.definitions.get(number, PLAIN))
+    if after:
+        fields["after"] = after
+    return fields["command"] if list(fields) == ["command"] else fields

@@ -1,0 +1,84 @@
+"""What the writers share: definitions as plain data, JSON a line at a time, edges without gates."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from parallel_workers.definition import PLAIN, Definition
+from parallel_workers.errors import UsageError
+from parallel_workers.graph import WorkGraph
+
+
+def describe(definition: Definition) -> dict[str, Any]:
+    """Return the fields of `definition` that say something, as a document has them.
+
+    >>> describe(Definition(command=("make", "-s"), duration=300.0))
+    {'command': ['make', '-s'], 'duration': 300}
+    """
+    if definition is PLAIN:
+        return {}
+    fields = {}
+    for name in Definition._fields:
+        value = getattr(definition, name)
+        if value == getattr(PLAIN, name):
+            continue
+        if isinstance(value, tuple):
+            value = list(value)
+        elif isinstance(value, float) and value.is_integer():
+            value = int(value)
+        fields[name] = value
+    return fields
+
+
+def dump_json(value: object) -> str:
+    """Return `value` as JSON on one line.
+
+    Raises:
+        UsageError: It holds what JSON has no word for.
+    """
+    import json
+
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"the free data of a task cannot be written as JSON: {error}") from None
+
+
+def as_list(lines: Sequence[str]) -> str:
+    """Return the JSON list whose items are `lines`, each on a line of its own.
+
+    >>> as_list(["1", "2"])
+    '[\\n  1,\\n  2\\n]\\n'
+    """
+    return f"{enclose('[', lines, ']')}\n"
+
+
+def enclose(begin: str, lines: Sequence[str], end: str, indent: str = "") -> str:
+    """Return `lines` between brackets, each on a line of its own, and further in than those."""
+    if not lines:
+        return begin + end
+    inner = ",\n".join(f"{indent}  {line}" for line in lines)
+    return f"{begin}\n{inner}\n{indent}{end}"
+
+
+def edges_between_tasks(graph: WorkGraph) -> list[list[int]]:
+    """Return, by number, the tasks that wait for that one, directly or through a gate; each once.
+
+    Complexity: O(tasks + edges that come out), and a gate is multiplied out.
+    """
+    names, successors = graph.names, graph.successors
+    found: list[list[int]] = []
+    for row in successors:
+        if any(names[successor] is None for successor in row):
+            row = _through_gates(row, graph)
+        found.append(row)
+    return found
+
+
+def _through_gates(row: Sequence[int], graph: WorkGraph) -> list[int]:
+    tasks: dict[int, None] = {}
+    for node in row:
+        if graph.names[node] is None:
+            tasks.update(dict.fromkeys(graph.successors[node]))
+        else:
+            tasks[node] = None
+    return list(tasks)
