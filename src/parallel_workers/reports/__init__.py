@@ -1,0 +1,1 @@
+"""What people are shown of a run. Everything here reads events, and nothing else."""

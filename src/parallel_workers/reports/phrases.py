@@ -1,0 +1,68 @@
+"""How the end of an attempt is said; in the same words while a run goes on and after it."""
+
+from typing import Any
+
+from parallel_workers.durations import format_duration
+from parallel_workers.events import CommandResult, Outcome
+from parallel_workers.wording import one_line, shorten
+
+_LONGEST = 200
+
+
+def name_of(task: str) -> str:
+    """Return the name of a task as a line shows it, cut where it is very long."""
+    return shorten(task, _LONGEST)
+
+
+def command_of(result: Any) -> str | None:
+    """Return the command of an attempt in one line; None for an attempt of a function."""
+    return one_line(result.command, _LONGEST) if isinstance(result, CommandResult) else None
+
+
+def ending(outcome: Outcome, seconds: float, result: Any) -> str:
+    """Say how an attempt ended that did not succeed.
+
+    Args:
+        outcome: How it ended, in one word.
+        seconds: How long it took.
+        result: A `CommandResult`, or the exception of a function.
+
+    >>> ending(Outcome.FAILED, 1.25, CommandResult("make", 3, "make.log", 0))
+    'exit status 3 after 1.2 s'
+    >>> ending(Outcome.FAILED, 0.5, CommandResult("make", -11, "make.log", 0))
+    'killed by SIGSEGV after 500 ms'
+    >>> ending(Outcome.FAILED, 0.5, ValueError("no rows"))
+    'ValueError: no rows'
+    """
+    if isinstance(result, BaseException):
+        return _exception(result)
+    if outcome is Outcome.FAILED and isinstance(result, CommandResult):
+        return _command_ending(result, seconds)
+    return f"{outcome.replace('_', ' ')} after {format_duration(seconds)}"
+
+
+def _command_ending(result: CommandResult, seconds: float) -> str:
+    error = one_line(result.error, _LONGEST) if result.error else "not started"
+    if result.status is None:
+        return error
+    how = f"exit status {result.status}"
+    if result.status < 0:
+        how = f"killed by {_signal_name(-result.status)}"
+    how = f"{how} after {format_duration(seconds)}"
+    return f"{how}; {error}" if result.error else how
+
+
+def _signal_name(number: int) -> str:
+    from signal import Signals
+
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _exception(error: BaseException) -> str:
+    # Unlike str(), this gets along with an exception that cannot say what it is.
+    from traceback import format_exception_only
+
+    return one_line(format_exception_only(error)[-1], _LONGEST)
