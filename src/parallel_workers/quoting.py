@@ -1,0 +1,248 @@
+r"""How a value is quoted for the place in a shell text where it stands.
+
+A value must never become shell syntax. To know its place is to read the text as every sh reads it,
+which for all of the language is hopeless: shells differ within `$(…)`, `${…}`, here-documents and
+arithmetic. So a small part of the language is read exactly, and a value within or behind anything
+else is refused. That costs little: `n={name};` in front and `"$n"` in that place do the same.
+Refused, too, is a value in the words of a command that would read it as shell text or arithmetic
+once more (`eval`, `sh -c`), where the command is called by its name. What a text does later with a
+variable that was set to a value is not followed.
+
+In the texts here, a NUL marks the place of each value.
+"""
+
+import re
+from collections.abc import Callable
+
+from parallel_workers.shell import split_plain
+
+Quote = Callable[[str], str]
+"""Turns a value into what can be put into the shell text in its place."""
+
+
+class PlaceError(Exception):
+    """There is no safe way to put values into a shell text.
+
+    Attributes:
+        at: The index in the shell text of what is to blame.
+        message: What it is and what to do.
+    """
+
+    def __init__(self, at: int, message: str) -> None:
+        super().__init__(message)
+        self.at = at
+        self.message = message
+
+
+def quotes_for(text: str) -> list[Quote]:
+    r"""Return, for each NUL in a shell text, the function that quotes values for that place.
+
+    Args:
+        text: What `/bin/sh -c` is to execute, with a NUL wherever a value will stand.
+
+    Raises:
+        PlaceError: A quote is not closed, or a value stands where no quoting is sure to be safe.
+
+    >>> bare, double, single = quotes_for("run \0 \"to \0\" 'by \0'; true")
+    >>> bare("a"), double("$a"), single("it's")
+    ("'a'", '"\'$a\'"', "it'\\''s")
+    """
+    if "\0" in text and (found := _EVAL.search(text)):
+        raise PlaceError(
+            found.start(1),
+            "eval reads its words again as shell text, so a value could be executed; do without it",
+        )
+    quotes = _Reader(text).quotes()
+    return [_argument] * len(quotes) if _takes_plain_arguments(text) else quotes
+
+
+# Single quotes are the one kind that all shells read alike, whatever the value and its encoding
+# (in GBK a byte of a character may be a backslash). So all values that are not plain go into them.
+
+_IS_PLAIN = re.compile(r"[A-Za-z0-9_@%:,./+=-]+").fullmatch
+
+
+def _bare(value: str) -> str:
+    # Also what looks harmless: a keyword, 2 before >, or A=b must not become syntax.
+    return f"'{_single(value)}'"
+
+
+def _single(value: str) -> str:
+    return value.replace("'", r"'\''")
+
+
+def _double(value: str) -> str:
+    # The double quotes end, the value follows in single ones, and the double quotes begin again.
+    return value if not value or _IS_PLAIN(value) else f'"{_bare(value)}"'
+
+
+def _argument(value: str) -> str:
+    return value if _IS_PLAIN(value) else _bare(value)
+
+
+def _takes_plain_arguments(text: str) -> bool:
+    """Tell whether `text` is one command without shell syntax, with values in its arguments only.
+
+    There a plain value can be left as it is: it reads better, and the command may need no shell.
+    """
+    program = text.split(maxsplit=1)[:1]
+    return "\0" not in "".join(program) and split_plain(text.replace("\0", "x")) is not None
+
+
+# The part of the shell language that is read. What has no token here ends the reading.
+
+_NAME = r"\$[A-Za-z0-9_]+"
+_EXPANSIONS = r"""
+    \$[?$!\#@*-]
+    | \$\{ [A-Za-z0-9_?@*!\#-] [^'"`\\${}\0]* \}
+    | \$\(\( (?: [^'"`\\(){}\#\0\n] | \( [^'"`\\(){}\#\0\n]* \) )* \)\)
+    # In a case, a parenthesis that closes closes nothing.
+    | \$\((?!\() (?: (?!\bcase\b|<<) [^'"`\\$(){}\#\0] | \$[A-Za-z0-9_] | '[^'\0]*'
+                   | "(?: [^"`\\$\0] | \$[A-Za-z0-9_] )*" )* \)
+    | `(?: (?!<<) [^'"`\\$(){}\#\0] | \$[A-Za-z0-9_] )*`
+"""
+_BARE_TOKENS = re.compile(
+    rf"""
+    (?P<value> \0 )
+    | (?P<single> ' )
+    | (?P<double> " )
+    | (?P<hash> \# )
+    | (?P<blank> [ \t]+ (?: \\\n [ \t]* )* )
+    | (?P<end> [\n;&|)] | (?<!=)\((?!\() )
+    | (?P<redirection> <<< | <(?!<) | > )
+    | (?P<word>
+        [^ \t\n'"`\\$;&|()<>\#\[\0]+
+        | \\[^\n\0]
+        | {_NAME} | {_EXPANSIONS}
+        | \$(?= [ \t\n;/.,:%)] | \Z )
+        | (?<![A-Za-z0-9_])\[(?!\[[ \t\n])
+        | (?<=[A-Za-z0-9_])\[ [^ \t\n'"`\\$;&|()<>\[\]\0]* \]
+    )
+    """,
+    re.VERBOSE,
+)
+_DOUBLE_TOKENS = re.compile(
+    rf"""
+    (?P<value> \0 )
+    | (?P<close> " )
+    # A value behind $a would make the name longer.
+    | (?P<word> [^"`\\$\0]+ | \\[^\n\0] | {_NAME}(?![A-Za-z0-9_\0]) | {_EXPANSIONS}
+              | \$(?= [ \t\n;/.,:%)"] ) )
+    """,
+    re.VERBOSE,
+)
+_SINGLE_TOKENS = re.compile(r"(?P<value>\0)|(?P<close>')|(?P<word>[^'\0]+)")
+_COMMENT = re.compile(r"#[^\n]*")
+
+# What may stand in front of a command's name, and around its letters: \eval is eval.
+_PREFIX = r"""\s*(?:(?:then|do|else|elif|if|while|until|time|!|\{|command|builtin)\s+
+                 | \w+=\S*\s+ | \d*[<>]\S*\s+)* [\\'"]*"""
+_EVAL = re.compile(rf"(?:^|[;&|()`\n]) {_PREFIX} (eval) (?![^\s;&|'\"])", re.VERBOSE)
+_READS_AGAIN = re.compile(
+    rf"{_PREFIX} (trap|alias|let|declare|typeset|integer) ['\"]?\s", re.VERBOSE
+).match
+_SHELL_C = re.compile(
+    r"(?:^|[\s/])(?:(?:ba|da|k|mk|z|a)?sh(?:\s+[-+]\S+(?:\s+[a-z]+)?)*|(?:su|runuser)(?:\s+\S+)*)"
+    r"\s+-\w*c\s+$"
+).search
+
+_NOT_BEHIND = "a field cannot stand within or behind"
+_USE_VARIABLE = 'begin with n={…}; and write "$n" there'
+_UNREAD = [
+    # How the text goes on where reading ended, and what to say of a value in it.
+    (r"\$\0", "${…} would be the shell's; write ${{…}} for its variable, or {…} for a field"),
+    (r"\\\0", "a field needs no backslash in front of it; leave it out"),
+    (r"\$\w+\0", "a field here would be part of a variable's name; write ${{…}} around the name"),
+    (r"\\\n", f"{_NOT_BEHIND} this line end; put a blank in front of the backslash"),
+    (r"`", f"{_NOT_BEHIND} `…`; {_USE_VARIABLE}"),
+    (r"\$?\(\(|\$\[", f"{_NOT_BEHIND} arithmetic, which may execute a value; put it in front"),
+    (r"\$\(", f"{_NOT_BEHIND} $(…); {_USE_VARIABLE}"),
+    (r"\$\{", f"{_NOT_BEHIND} ${{{{…}}}}; {_USE_VARIABLE}"),
+    (r"\$['\"]", f"{_NOT_BEHIND} $'…' or $\"…\", which shells read differently; quote plainly"),
+    (r"<<", f"{_NOT_BEHIND} a here-document; {_USE_VARIABLE}"),
+    (r"\[\[", f"{_NOT_BEHIND} [[ … ]], which may execute a value; use [ … ]"),
+    (r"[\[(]", f"{_NOT_BEHIND} an array, which may execute a value; put it in front"),
+    (r"", f"{_NOT_BEHIND} a lone $; put a backslash in front of the dollar"),
+]
+
+
+class _Reader:
+    """Reads a shell text from left to right.
+
+    Attributes:
+        text: All of it.
+        command: Where the command that is being read began.
+        word: Where its last word began; None between words.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.command = 0
+        self.word: int | None = None
+
+    def quotes(self) -> list[Quote]:
+        found: list[Quote] = []
+        tokens, quote, opened, at = _BARE_TOKENS, _bare, 0, 0
+        while at < len(self.text):
+            token = tokens.match(self.text, at)
+            if token is None:
+                self._refuse_values_from(at)
+                return found
+            kind, end = token.lastgroup, token.end()
+            if tokens is _BARE_TOKENS:
+                end = self._step(token)
+            if kind == "value":
+                self._check_command(at)
+                found.append(quote)
+            elif kind == "single":
+                tokens, quote, opened = _SINGLE_TOKENS, _single, at
+            elif kind == "double":
+                tokens, quote, opened = _DOUBLE_TOKENS, _double, at
+            elif kind == "close":
+                tokens, quote = _BARE_TOKENS, _bare
+            at = end
+        if tokens is not _BARE_TOKENS:
+            raise PlaceError(opened, f"this {self.text[opened]} is never closed")
+        return found
+
+    def _step(self, token: re.Match[str]) -> int:
+        """Note where words and commands begin, and return where to read on."""
+        if token.lastgroup == "hash" and self.word is None:
+            return self._skip_comment(token.start())
+        if token.lastgroup in ("blank", "redirection", "end"):
+            self.word = None
+        elif self.word is None:
+            self.word = token.start()
+        if token.lastgroup == "end":
+            self.command = token.end()
+        return token.end()
+
+    def _skip_comment(self, at: int) -> int:
+        comment = _COMMENT.match(self.text, at)
+        assert comment is not None
+        if "\0" in comment[0]:
+            raise PlaceError(at + comment[0].index("\0"), "a field cannot stand in a comment")
+        return comment.end()
+
+    def _check_command(self, at: int) -> None:
+        """Refuse a value in the words of a command that is known to read them as shell text."""
+        assert self.word is not None
+        before = self.text[self.command : self.word]
+        if found := _READS_AGAIN(before):
+            raise PlaceError(
+                at, f"a field cannot stand in the words of {found[1]}, which reads them once more"
+            )
+        if _SHELL_C(before):
+            raise PlaceError(
+                at,
+                "a field cannot stand in a text that another shell reads; "
+                """write sh -c '… "$1" …' sh {…}""",
+            )
+
+    def _refuse_values_from(self, at: int) -> None:
+        """Refuse the values behind `at`, where something begins that is not read."""
+        value = self.text.find("\0", at)
+        if value < 0:
+            return
+        rest = self.text[at:]
+        raise PlaceError(value, next(why for like, why in _UNREAD if re.match(like, rest)))
