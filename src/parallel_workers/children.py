@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 PAUSE = 0.01
 """Seconds between two looks at something that cannot be waited for."""
@@ -49,7 +49,7 @@ class Children:
         os.close(self._null)
 
     def spawn(
-        self, program: str, words: Sequence[str], env: Mapping[bytes, bytes], log: str
+        self, program: str, words: tuple[str, ...], env: Mapping[bytes, bytes], log: str
     ) -> int:
         """Start a child with nothing to read, whose output and errors go into a file.
 

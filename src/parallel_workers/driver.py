@@ -65,8 +65,9 @@ class Driver:
             jobs: How many attempts may run at once; 0 for no limit.
         """
         plan = self._plan
-        self._events.append(RunStarted(self._now(), run, plan.tasks, plan.work, jobs))
-        self._end_if_over()
+        with self._changed:
+            self._events.append(RunStarted(self._now(), run, plan.tasks, plan.work, jobs))
+            self._end_if_over()
         self._deliver()
 
     def note(self, task: int, outcome: Outcome, result: Any) -> int:
@@ -113,13 +114,16 @@ class Driver:
         return self._frontier.has_ready and not self._idle
 
     def stop(self) -> None:
-        """Let nothing start any more; what runs may end in its own time."""
+        """Let nothing start any more; what runs may end in its own time.
+
+        The events of this are delivered by the workers, so that the caller never waits for a
+        listener: there is always a worker that has yet to step.
+        """
         with self._changed:
             self._frontier.stop()
             self._tell_given_up()
             self._tell_skipped()
             self._end_if_over()
-        self._deliver()
 
     def _now(self) -> float:
         return self._epoch + time.monotonic()
@@ -198,7 +202,8 @@ class Driver:
             try:
                 with self._changed:
                     batch, self._events = self._events, []
-                for listener in self._listeners:
+                # Another may have delivered everything since we looked.
+                for listener in self._listeners if batch else ():
                     listener(batch)
             finally:
                 self._delivering.release()

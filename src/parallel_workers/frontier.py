@@ -245,7 +245,8 @@ class Frontier:
 
     def _start(self, room: int) -> list[int]:
         """Hand out up to `room` of the ready tasks, the best first."""
-        ready, started = self._ready, []
+        ready = self._ready
+        started: list[int] = []
         while ready and len(started) < room:
             task = heappop(ready)
             if self._pools is None or self._pools.take(task):

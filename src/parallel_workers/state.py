@@ -74,6 +74,13 @@ def new_passing_run() -> tuple[str, str]:
         ) from None
 
 
+def remove_run(directory: str) -> None:
+    """Remove the directory of a run, with what lies in it; what cannot be removed stays."""
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 def _make_unique(prefix: str) -> tuple[str, str]:
     while True:
         run = run_id(time.time(), int.from_bytes(os.urandom(2)))

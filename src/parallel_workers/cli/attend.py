@@ -1,0 +1,103 @@
+"""The main thread of a run: it draws the status, hears signals, and sees to it that children end.
+
+Interrupts. At the first signal nothing new starts, and all children are sent that signal at once,
+SIGTERM when half of the grace is over, and SIGKILL at its end. A second signal kills at once.
+Each worker still comes back with what its child did, so that every task has its outcome. A
+handler does nothing but put the signal into the queue that this thread waits on.
+
+A signal that was ignored when the program started (SIGHUP under nohup) stays ignored.
+"""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from queue import Empty, SimpleQueue
+from types import FrameType
+
+from parallel_workers.children import Children
+from parallel_workers.driver import Driver
+from parallel_workers.events import Event, RunEnded
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that end a run in order."""
+
+
+class Attendant:
+    """Waits for the end of a run, and brings it about when a signal asks for it.
+
+    Args:
+        children: The children of the run.
+        tick: Draws the status; returns in how many seconds it wants to be called again, or None.
+    """
+
+    def __init__(self, children: Children, tick: Callable[[], float | None]) -> None:
+        self._children = children
+        self._tick = tick
+        self._inbox: SimpleQueue[signal.Signals | None] = SimpleQueue()
+        self._escalation: list[tuple[float, signal.Signals]] = []
+
+    def listen(self, events: Sequence[Event]) -> None:
+        """Take notice of the end of the run: a listener."""
+        if isinstance(events[-1], RunEnded):
+            self._inbox.put(None)
+
+    def wait(self, driver: Driver) -> signal.Signals | None:
+        """Wait until the run has ended.
+
+        Args:
+            driver: The driver of the run, whose listeners this one's `listen` is among.
+
+        Returns:
+            The signal that ended the run early, if one did.
+        """
+        first: signal.Signals | None = None
+        while True:
+            try:
+                message = self._inbox.get(timeout=self._patience())
+            except Empty:
+                self._escalate()
+                continue
+            if message is None:
+                return first
+            if first is None:
+                first = message
+                driver.stop()
+                self._begin_ending(message)
+            else:
+                self._escalation = []
+                self._children.tell_all(signal.SIGKILL)
+
+    def _patience(self) -> float | None:
+        """Return the seconds until something is due here, after doing what is due now."""
+        waits = [wait for wait in [self._tick()] if wait is not None]
+        if self._escalation:
+            waits.append(self._escalation[0][0] - time.monotonic())
+        return max(0.0, min(waits)) if waits else None
+
+    def _begin_ending(self, signum: signal.Signals) -> None:
+        now, grace = time.monotonic(), self._children.grace
+        self._escalation = [(now + grace / 2, signal.SIGTERM), (now + grace, signal.SIGKILL)]
+        self._children.tell_all(signum)
+
+    def _escalate(self) -> None:
+        while self._escalation and self._escalation[0][0] <= time.monotonic():
+            self._children.tell_all(self._escalation.pop(0)[1])
+
+    @contextlib.contextmanager
+    def hearing(self) -> Iterator[None]:
+        """Hear signals while the context lasts."""
+
+        def hear(signum: int, frame: FrameType | None) -> None:
+            self._inbox.put(signal.Signals(signum))
+
+        before = {
+            signum: signal.signal(signum, hear)
+            for signum in SIGNALS
+            if signal.getsignal(signum) is not signal.SIG_IGN
+        }
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)

@@ -1,0 +1,115 @@
+"""What each task of a plan runs, settled before anything starts."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from parallel_workers.commands import Command, CommandRunner, words_of
+from parallel_workers.definition import Definition
+from parallel_workers.errors import InvalidInput
+from parallel_workers.executors.threads import Body
+from parallel_workers.logs import log_name
+from parallel_workers.plan import Plan
+from parallel_workers.wording import at_most, plural, shorten
+
+_WAYS = (
+    "give each a command in the file, or say what to run for all of them with "
+    "--command 'deploy {name}' or --programs DIR"
+)
+
+CommandText = str | tuple[str, ...]
+"""A command as a work file has it: text for the shell, or words."""
+
+
+def commands_of(plan: Plan, template: str | None, programs: str | None) -> list[CommandText]:
+    """Return, by task, the command that it runs.
+
+    Args:
+        plan: The plan.
+        template: The `--command` for tasks that have none of their own.
+        programs: The directory of `--programs`, likewise.
+
+    Raises:
+        UsageError: The template is wrong.
+        InvalidInput: Some tasks have nothing to run; all of them are listed.
+    """
+    own = [definition.command for definition in plan.definitions]
+    lacking = [task for task, command in enumerate(own) if command is None]
+    found: Mapping[int, CommandText] = {}
+    if lacking and template is not None:
+        found = _from_template(plan, lacking, template)
+    elif lacking and programs is not None:
+        found = _from_programs(plan, lacking, programs)
+    elif lacking:
+        names = at_most([f"  {shorten(plan.names[task])}" for task in lacking], "task")
+        verb = "has" if len(lacking) == 1 else "have"
+        raise InvalidInput(
+            ["\n".join([f"{plural(len(lacking), 'task')} {verb} nothing to run: {_WAYS}", *names])]
+        )
+    return [found[task] if command is None else command for task, command in enumerate(own)]
+
+
+def _from_template(plan: Plan, tasks: Sequence[int], text: str) -> dict[int, CommandText]:
+    from parallel_workers.template import Template
+
+    template = Template(text)
+    return {
+        task: template.fill(
+            {
+                **plan.definitions[task].vars,
+                "name": plan.names[task],
+                "position": plan.positions[task],
+                "duration": plan.definitions[task].duration,
+            }
+        )
+        for task in tasks
+    }
+
+
+def _from_programs(plan: Plan, tasks: Sequence[int], directory: str) -> dict[int, CommandText]:
+    from pathlib import Path
+
+    from parallel_workers.programs import find_programs
+
+    found = find_programs(Path(directory), [plan.names[task] for task in tasks])
+    return {task: (str(found[plan.names[task]]),) for task in tasks}
+
+
+def make_bodies(plan: Plan, commands: Sequence[CommandText], runner: CommandRunner) -> list[Body]:
+    """Return, by task, the body that runs its command.
+
+    Args:
+        plan: The plan.
+        commands: By task, what `commands_of` returned.
+        runner: What runs them.
+    """
+    return [
+        partial(runner.run, _prepare(plan, task, command)) for task, command in enumerate(commands)
+    ]
+
+
+def _prepare(plan: Plan, task: int, command: CommandText) -> Command:
+    definition, name = plan.definitions[task], plan.names[task]
+    return Command(
+        text=shown_command(command),
+        words=words_of(command),
+        cwd=None if definition.cwd is None else os.path.abspath(definition.cwd),
+        env=_environment(definition, name, plan.positions[task]),
+        timeout=definition.timeout,
+        log=log_name(task + 1, name),
+    )
+
+
+def _environment(definition: Definition, name: str, position: int) -> dict[bytes, bytes]:
+    own = {os.fsencode(key): os.fsencode(value) for key, value in definition.env.items()}
+    return {**own, b"PW_TASK": os.fsencode(name), b"PW_POSITION": b"%d" % position}
+
+
+def shown_command(command: CommandText) -> str:
+    """Return a command as a person would type it.
+
+    >>> shown_command(("echo", "a b"))
+    "echo 'a b'"
+    """
+    return command if isinstance(command, str) else shlex.join(command)

@@ -1,0 +1,75 @@
+"""What the verbs have in common: which file is meant, and the graph that is in it."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from parallel_workers import formats
+from parallel_workers.errors import UsageError
+from parallel_workers.graph import WorkGraph
+from parallel_workers.wording import at_most, shorten
+
+format_option = click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(list(formats.READERS)),
+    help="The format of FILE, where its suffix and shape do not tell.",
+)
+strict_option = click.option(
+    "--strict", is_flag=True, help="What would be a warning about FILE is an error."
+)
+jobs_option = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="How many tasks may run at once; 0 for no limit. Default: the cores this process may use.",
+)
+
+
+def find_input(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """Tell the file from the names of tasks among the arguments of a verb.
+
+    Args:
+        arguments: `[FILE] [TASK…]` as they were typed.
+
+    Returns:
+        The path of the file, "-" for standard input, and the names.
+
+    Raises:
+        UsageError: No file was named, and there is no work file here.
+    """
+    if arguments and _is_file(arguments[0]):
+        return arguments[0], list(arguments[1:])
+    work_file = formats.find_work_file(Path())
+    if work_file is not None:
+        return str(work_file), list(arguments)
+    if arguments:
+        raise UsageError(f"{shorten(arguments[0])} is no file, and there is no work file here")
+    raise UsageError(
+        "name a file: there is no work.yaml, work.yml, work.toml or work.json in this directory"
+    )
+
+
+def _is_file(argument: str) -> bool:
+    return argument == "-" or formats.has_known_suffix(argument) or os.path.isfile(argument)
+
+
+def load_graph(path: str, format_name: str | None, strict: bool) -> WorkGraph:
+    """Return the graph in a file; print what its reader found strange.
+
+    Args:
+        path: The path of the file, "-" for standard input.
+        format_name: The format, if it was named.
+        strict: Whether warnings are errors.
+
+    Raises:
+        InvalidInput: The file cannot be read as a work graph.
+    """
+    graph = formats.load(path, format=format_name, strict=strict)
+    for warning in at_most(graph.warnings, "warning"):
+        print(f"warning: {warning}", file=sys.stderr)
+    return graph

@@ -1,0 +1,162 @@
+"""`run`: run a work graph."""
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+import click
+
+from parallel_workers.children import Children
+from parallel_workers.cli.attend import Attendant
+from parallel_workers.cli.bodies import CommandText, commands_of, make_bodies, shown_command
+from parallel_workers.cli.inputs import (
+    find_input,
+    format_option,
+    jobs_option,
+    load_graph,
+    strict_option,
+)
+from parallel_workers.commands import CommandRunner
+from parallel_workers.cores import usable_cores
+from parallel_workers.driver import Driver
+from parallel_workers.errors import UsageError
+from parallel_workers.executors.threads import ThreadsExecutor
+from parallel_workers.frontier import Frontier
+from parallel_workers.logs import KeptLogs, PassingLogs
+from parallel_workers.plan import Plan
+from parallel_workers.reports.output import Output
+from parallel_workers.reports.progress import Progress
+from parallel_workers.reports.style import choose_style
+from parallel_workers.reports.summary import Summary
+from parallel_workers.reports.terminal import find_terminal
+from parallel_workers.state import STATE_DIRECTORY, new_passing_run, new_run, remove_run
+from parallel_workers.wording import one_line
+
+
+@click.command(short_help="Run a work graph.")
+@click.argument("file_and_tasks", nargs=-1, metavar="[FILE] [TASK]...")
+@jobs_option
+@click.option("-k", "--keep-going", is_flag=True, help="Go on with what no failure is before.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print what would run, and run nothing.")
+@click.option("-C", "--directory", metavar="DIR", help="Go to DIR first.")
+@click.option("--command", "template", metavar="TEMPLATE", help="What tasks without a command run.")
+@click.option("--programs", metavar="DIR", help="Tasks without a command run the file DIR/NAME.")
+@click.option(
+    "--grace",
+    type=click.FloatRange(0, 86400),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a command has to end when it is told to.",
+)
+@click.option(
+    "--state",
+    metavar="DIR",
+    envvar="PARALLEL_WORKERS_STATE",
+    default=STATE_DIRECTORY,
+    show_default=True,
+    help="Where logs are kept.",
+)
+@click.option("--no-journal", is_flag=True, help="Keep nothing of a run that succeeds.")
+@format_option
+@strict_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    file_and_tasks: Sequence[str],
+    jobs: int | None,
+    keep_going: bool,
+    dry_run: bool,
+    directory: str | None,
+    template: str | None,
+    programs: str | None,
+    grace: float,
+    state: str,
+    no_journal: bool,
+    format_name: str | None,
+    strict: bool,
+) -> None:
+    """Run the tasks of FILE, each as soon as what it waits for is done.
+
+    With TASKs, only those and what they need. Without FILE, the work file of this directory:
+    work.yaml, work.yml, work.toml or work.json.
+
+    \b
+    Exit status: 0 all succeeded, 1 something failed, 2 wrong input or usage,
+    130, 143 or 129 interrupted by SIGINT, SIGTERM or SIGHUP.
+    """
+    if template is not None and programs is not None:
+        raise UsageError("--command and --programs both say what to run; give one of them")
+    if directory is not None:
+        _go_to(directory)
+    path, names = find_input(file_and_tasks)
+    graph = load_graph(path, format_name, strict)
+    plan = Plan(graph.needed(names) if names else graph)
+    commands = commands_of(plan, template, programs)
+    jobs = usable_cores() if jobs is None else jobs
+    if dry_run:
+        _print_order(plan, jobs, commands)
+        return
+    options = {
+        "-C": directory,
+        "--format": format_name,
+        "--command": template,
+        "--programs": programs,
+    }
+    run, logs = new_passing_run() if no_journal else new_run(state)
+    out = Output(sys.stdout.fileno())
+    terminal = find_terminal(sys.stdout.fileno(), os.environ)
+    style = choose_style(sys.stdout.encoding, terminal, os.environ)
+    progress = Progress(out, style, terminal)
+    summary = Summary(_rerun_line(path, options))
+    children = Children(grace)
+    attendant = Attendant(children, progress.tick)
+    driver = Driver(
+        plan,
+        Frontier.of(plan, keep_going=keep_going),
+        [progress, summary, attendant.listen],
+    )
+    runner = CommandRunner(
+        children,
+        PassingLogs(logs) if no_journal else KeptLogs(logs),
+        {**os.environb, b"PW_RUN": run.encode()},
+    )
+    executor = ThreadsExecutor(driver, make_bodies(plan, commands, runner), jobs)
+    with attendant.hearing():
+        driver.begin(run, jobs)
+        executor.start()
+        signum = attendant.wait(driver)
+        executor.join()
+    progress.close()
+    out.write(style.encode(summary.text(style)))
+    if no_journal and summary.all_succeeded:
+        remove_run(logs)
+    if signum is not None:
+        ctx.exit(128 + signum)
+    ctx.exit(0 if summary.all_succeeded else 1)
+
+
+def _go_to(directory: str) -> None:
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise UsageError(f"-C {directory}: {error.strerror}") from None
+
+
+def _print_order(plan: Plan, jobs: int, commands: Sequence[CommandText]) -> None:
+    from parallel_workers.simulate import simulate
+
+    for slot in simulate(plan, jobs):
+        command = one_line(shown_command(commands[slot.task]), 1000)
+        click.echo(f"{plan.names[slot.task]}: {command}")
+
+
+def _rerun_line(path: str, options: Mapping[str, str | None]) -> Callable[[str], str]:
+    """Return what gives, for the name of a task, the line that runs it again."""
+    words = ["parallel-workers", "run"]
+    for option, value in options.items():
+        if value is not None:
+            words += [option, value]
+    start = shlex.join([*words, path])
+    return lambda name: f"{start} {shlex.quote(name)}"
