@@ -8,6 +8,7 @@ made only when somebody asks for one. Readers of files fill the columns directly
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from parallel_workers.cycles import shortest_cycle
 from parallel_workers.definition import FIELDS, PLAIN, Definition, check_name, read_field
 from parallel_workers.errors import CycleError, FieldError, GraphError, UnknownTaskError
 from parallel_workers.wording import shorten, suggestion
@@ -279,61 +280,15 @@ class WorkGraph:
             level = behind
             position += 1
         if len(order) < len(waiting):
-            raise CycleError(self._shortest_cycle([n for n, left in enumerate(waiting) if left]))
+            suspects = [number for number, left in enumerate(waiting) if left]
+            raise CycleError(self._names_on(shortest_cycle(successors, suspects)))
         return Topology(order, positions)
 
-    def _shortest_cycle(self, suspects: list[int]) -> list[str]:
-        """Return the names on the shortest cycle found among `suspects`, which hold one or more.
-
-        A search in breadth from one suspect after the other. The number of steps is bounded, so
-        that a large graph gets its answer soon; then the shortest so far is good enough.
-        """
-        best: list[int] = []
-        steps = 0
-        inside = set(self._on_cycles(suspects))
-        for start in inside:
-            came_from: dict[int, int] = {}
-            queue = [start]
-            for node in queue:
-                steps += len(self.successors[node])
-                for successor in self.successors[node]:
-                    if successor in inside and successor not in came_from:
-                        came_from[successor] = node
-                        queue.append(successor)
-                if start in came_from:
-                    break
-            circle = [start]
-            while (node := came_from[circle[-1]]) != start:
-                circle.append(node)
-            tasks = [node for node in reversed(circle) if self.names[node] is not None]
-            if not best or len(tasks) < len(best):
-                best = tasks
-            if len(best) <= 2 or steps > 2_000_000:
-                break
-        first = best.index(min(best))
-        return [self.name(node) for node in best[first:] + best[:first]]
-
-    def _on_cycles(self, suspects: list[int]) -> list[int]:
-        """Return those of `suspects` that lead to a cycle and are led to by one.
-
-        `suspects` are what is left when all that is before every cycle has been taken away; here
-        what is behind every cycle is taken away too, in the same manner.
-        """
-        left = dict.fromkeys(suspects, 0)
-        predecessors: dict[int, list[int]] = {node: [] for node in suspects}
-        for node in suspects:
-            for successor in self.successors[node]:
-                if successor in left:
-                    left[node] += 1
-                    predecessors[successor].append(node)
-        ended = [node for node, count in left.items() if not count]
-        for node in ended:
-            del left[node]
-            for predecessor in predecessors[node]:
-                left[predecessor] -= 1
-                if not left[predecessor]:
-                    ended.append(predecessor)
-        return list(left)
+    def _names_on(self, cycle: list[int]) -> list[str]:
+        """Return the names of the tasks on a cycle, beginning with the task that came first."""
+        tasks = [number for number in cycle if self.names[number] is not None]
+        first = tasks.index(min(tasks))
+        return [self.name(number) for number in tasks[first:] + tasks[:first]]
 
     def predecessors(self) -> list[list[int]]:
         """Return, by number, the numbers of the direct predecessors, gates among them."""

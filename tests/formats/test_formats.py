@@ -74,7 +74,7 @@ def test_standard_input_is_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_closed_standard_input_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(InvalidInput, match="^standard input: cannot be read: it is closed$"):
+    with pytest.raises(InvalidInput, match=r"^standard input: cannot be read: it is closed$"):
         formats.load("-")
 
 

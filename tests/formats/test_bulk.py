@@ -1,0 +1,378 @@
+"""Large files of records: the fast reader says what an obvious one says, or nothing at all."""
+
+import gc
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parallel_workers.definition import FIELDS, PLAIN, Definition, check_name, read_field
+from parallel_workers.errors import FieldError
+from parallel_workers.formats import bulk
+from parallel_workers.formats.bulk import read_bulk
+from parallel_workers.graph import WorkGraph
+
+Record = dict[str, Any]
+
+
+def read(records: object) -> WorkGraph | None:
+    return read_bulk(json.dumps(records).encode())
+
+
+def successors_by_name(graph: WorkGraph) -> dict[str, list[str]]:
+    return {
+        graph.name(number): [graph.name(other) for other in row]
+        for number, row in enumerate(graph.successors)
+    }
+
+
+# The reference: slow, and plain to see. It gives the rows of successors, the positions and the
+# definitions by name, or None.
+
+
+def expected_graph(records: list[Record]) -> tuple[dict[str, list[str]], dict[str, int]] | None:
+    by_name = {record["name"]: record for record in records}
+    if len(by_name) < len(records) or not all(map(is_legal, records)):
+        return None
+    rows: dict[str, list[str]] = {
+        name: list(record.get("successors", [])) for name, record in by_name.items()
+    }
+    for record in records:
+        name = record["name"]
+        for ancestor in record.get("ancestors", []):
+            if ancestor not in by_name:
+                return None
+            if name not in rows[ancestor]:
+                if "successors" in by_name[ancestor]:
+                    return None
+                rows[ancestor].append(name)
+    for name, row in rows.items():
+        for other in row:
+            if other not in by_name or name not in by_name[other].get("ancestors", [name]):
+                return None
+    positions = expected_positions(rows)
+    if positions is None:
+        return None
+    if any(r.get("position", positions[r["name"]]) != positions[r["name"]] for r in records):
+        return None
+    return rows, positions
+
+
+def is_legal(record: Record) -> bool:
+    lists = [record.get("successors", []), record.get("ancestors", [])]
+    if any(len(set(names)) < len(names) for names in lists):
+        return False
+    try:
+        check_name(record["name"])
+    except FieldError:
+        return False
+    return True
+
+
+def expected_positions(rows: dict[str, list[str]]) -> dict[str, int] | None:
+    positions = dict.fromkeys(rows, 0)
+    for _ in rows:
+        before = positions.copy()
+        for name, row in rows.items():
+            for other in row:
+                positions[other] = max(positions[other], positions[name] + 1)
+        if positions == before:
+            return positions
+    return None if rows else {}
+
+
+def assert_same(graph: WorkGraph | None, records: list[Record]) -> None:
+    expected = expected_graph(records)
+    if expected is None:
+        assert graph is None
+        return
+    assert graph is not None
+    rows, positions = expected
+    assert list(graph.numbers.items()) == [(r["name"], n) for n, r in enumerate(records)]
+    assert graph.names == [record["name"] for record in records]
+    assert successors_by_name(graph) == rows
+    waits = dict.fromkeys(rows, 0)
+    for row in rows.values():
+        for other in row:
+            waits[other] += 1
+    assert graph.waits == list(waits.values())
+    assert graph.topology().positions == list(positions.values())
+    assert_order_respects_edges(graph)
+
+
+def assert_order_respects_edges(graph: WorkGraph) -> None:
+    order = graph.topology().order
+    assert sorted(order) == list(range(len(graph.names)))
+    place = {number: index for index, number in enumerate(order)}
+    assert all(place[n] < place[to] for n, row in enumerate(graph.successors) for to in row)
+
+
+NAMES = ["a", "b:c", 'd"e', "é", "@team/f", 'g": 1', "h},{", "i"]
+
+
+@st.composite
+def right_records(draw: st.DrawFn) -> list[Record]:
+    """Records without a fault: each edge in both lists, but some lists and positions left out."""
+    names = draw(st.permutations(NAMES))[: draw(st.integers(1, len(NAMES)))]
+    pairs = [(a, b) for i, b in enumerate(names) for a in names[:i]]
+    edges = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
+    rows = {name: [b for a, b in edges if a == name] for name in names}
+    positions = expected_positions(rows)
+    assert positions is not None
+    records: list[Record] = []
+    for name in draw(st.permutations(names)):
+        record: Record = {"name": name, "position": positions[name], "successors": rows[name]}
+        record["ancestors"] = [a for a, b in edges if b == name]
+        records.append(record)
+    for record in records:
+        if draw(st.booleans()):
+            del record["position"]
+    without = draw(st.sampled_from(["neither", "successors", "ancestors"]))
+    for record in records:
+        if without in record and draw(st.booleans()):
+            del record[without]
+    return records
+
+
+@st.composite
+def wrong_records(draw: st.DrawFn) -> list[Record]:
+    """Records in which something was changed at random; it may be right by chance."""
+    records = draw(right_records())
+    names = [record["name"] for record in records]
+    for _ in range(draw(st.integers(1, 3))):
+        record = draw(st.sampled_from(records))
+        field = draw(st.sampled_from(["name", "position", "successors", "ancestors"]))
+        if field == "name":
+            record[field] = draw(st.sampled_from([*names, "new", "", "x\ny", "x\x7f"]))
+        elif field == "position":
+            record[field] = draw(st.integers(-1, 3))
+        else:
+            record[field] = draw(st.lists(st.sampled_from([*names, "new"]), max_size=3))
+    return records
+
+
+@given(right_records(), st.sampled_from([None, 0, 3]), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_right_records_give_the_graph_that_they_describe(
+    records: list[Record], indent: int | None, as_ascii: bool
+) -> None:
+    raw = json.dumps(records, indent=indent, ensure_ascii=as_ascii).encode()
+    assert expected_graph(records) is not None
+    assert_same(read_bulk(raw), records)
+
+
+@given(wrong_records())
+@settings(max_examples=300, deadline=None)
+def test_records_with_faults_give_none_wherever_an_obvious_reader_refuses_them(
+    records: list[Record],
+) -> None:
+    assert_same(read(records), records)
+
+
+@given(right_records(), st.integers(0, 12))
+@settings(max_examples=100, deadline=None)
+def test_the_graph_is_the_same_wherever_the_text_is_cut(
+    records: list[Record], part_size: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "PART_SIZE", part_size)
+        patch.setattr(bulk, "_GROUP_SIZE", 2)
+        assert_same(read(records), records)
+
+
+def layered(count: int) -> list[Record]:
+    """Records in random order, of many parts and groups, both lists in random order too."""
+    rng = random.Random(count)
+    edges = {(rng.randrange(b), b) for b in range(1, count) for _ in range(3)}
+    records: list[Record] = [
+        {"name": f"@team/service-{n:06d}/step", "successors": [], "ancestors": []}
+        for n in range(count)
+    ]
+    for a, b in sorted(edges, key=lambda _: rng.random()):
+        records[a]["successors"].append(records[b]["name"])
+        records[b]["ancestors"].append(records[a]["name"])
+    rng.shuffle(records)
+    return records
+
+
+def test_records_of_many_parts_give_the_graph_that_they_describe() -> None:
+    records = layered(3000)
+    graph = read(records)
+    assert graph is not None
+    assert graph.names == [record["name"] for record in records]
+    assert successors_by_name(graph) == {r["name"]: r["successors"] for r in records}
+    assert graph.waits == [len(record["ancestors"]) for record in records]
+    assert_order_respects_edges(graph)
+
+
+def test_one_edge_that_is_missing_far_away_is_found() -> None:
+    records = layered(3000)
+    next(record for record in reversed(records) if record["ancestors"])["ancestors"].pop()
+    assert read(records) is None
+
+
+def test_successors_stand_as_their_list_has_them_and_else_in_the_order_of_the_records() -> None:
+    graph = read(
+        [
+            {"name": "z", "ancestors": ["told", "untold"]},
+            {"name": "told", "successors": ["y", "z"], "ancestors": []},
+            {"name": "y", "ancestors": ["untold", "told"]},
+            {"name": "untold", "ancestors": []},
+        ]
+    )
+    assert graph is not None
+    rows = successors_by_name(graph)
+    assert (rows["told"], rows["untold"]) == (["y", "z"], ["z", "y"])
+
+
+def test_a_task_with_very_many_successors_and_one_with_very_many_ancestors_are_read() -> None:
+    middle = [f"m{n}" for n in range(5000)]
+    records: list[Record] = [{"name": "first", "successors": middle, "ancestors": []}]
+    records += [{"name": m, "successors": ["last"], "ancestors": ["first"]} for m in middle]
+    records.append({"name": "last", "successors": [], "ancestors": middle[::-1]})
+    graph = read(records)
+    assert graph is not None
+    assert graph.topology().positions == [0, *[1] * 5000, 2]
+
+
+def test_no_records_give_an_empty_graph() -> None:
+    graph = read_bulk(b" [ ] \n")
+    assert graph is not None
+    assert len(graph) == 0
+
+
+def test_escapes_in_names_mean_the_characters_that_they_stand_for() -> None:
+    raw = rb'[{"name": "\u00e9\ud83d\ude00\/\"", "successors": ["b"]}, {"n\u0061me": "\u0062"}]'
+    graph = read_bulk(raw)
+    assert graph is not None
+    assert graph.names == ['é😀/"', "b"]
+    assert graph.successors == [[1], []]
+
+
+def test_fields_of_a_task_become_its_definition() -> None:
+    record = {
+        "name": "a",
+        "command": ["echo", "a: b"],
+        "env": {"PORT": 80, "HOME": "/"},
+        "duration": "5m",
+        "retries": 2,
+        "vars": {"deep": [{"x": 1}, {"x": {"y": [2]}}]},
+    }
+    graph = read([{"name": "plain"}, record])
+    assert graph is not None
+    fields = {field: read_field(field, value) for field, value in record.items() if field in FIELDS}
+    assert graph.definitions == {1: Definition(**fields)}
+    assert graph["plain"].definition is PLAIN
+
+
+def test_a_pool_that_a_record_names_has_one_unit() -> None:
+    graph = read([{"name": "a", "pool": "db"}, {"name": "b", "pool": "db"}])
+    assert graph is not None
+    assert graph.pools == {"db": 1}
+
+
+def test_text_that_looks_like_the_end_of_a_record_is_text() -> None:
+    description = '"}, {"name": "x"}, {"' * 10_000
+    graph = read([{"name": "a", "description": description}, {"name": "b"}])
+    # Quotes before colons cannot be told from keys at this speed: the other reader takes it.
+    assert graph is None
+    graph = read([{"name": "a", "description": "}, {" * 50_000}, {"name": "b"}])
+    assert graph is not None
+    assert graph["a"].definition.description == "}, {" * 50_000
+
+
+def test_free_data_that_looks_like_records_is_free_data() -> None:
+    items = [{"x": n} for n in range(20_000)]
+    graph = read([{"name": "a", "vars": {"items": items}}, {"name": "b"}])
+    assert graph is not None
+    assert graph["a"].definition.vars == {"items": items}
+    assert graph.names == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "42",
+        "null",
+        "{}",
+        "[[]]",
+        "[1]",
+        '[{"name": "a"}, []]',
+        '[{"name": "a"}',
+        '[{"name": "a"},]',
+        '[{"name": "a"}]]',
+        '[{"name": "a"} {"name": "b"}]',
+        '[{"name": "a"}] [{"name": "b"}]',
+        '[{"name": "a"},\v{"name": "b"}]',
+        '[{"name": "a"}] # comment',
+        '\ufeff[{"name": "a"}]',
+    ],
+)
+def test_what_is_no_strict_list_of_objects_gives_none(raw: str) -> None:
+    assert read_bulk(raw.encode()) is None
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "{}",
+        '{"name": 5}',
+        '{"name": ""}',
+        '{"name": null}',
+        r'{"name": "x\ny"}',
+        r'{"name": "x\u0085"}',
+        r'{"name": "x\u2028"}',
+        r'{"name": "x\ud800"}',
+        '{"name": "\x7f"}',
+        '{"name": "x", "succesors": []}',
+        '{"name": "x", "successors": null}',
+        '{"name": "x", "successors": "a"}',
+        '{"name": "x", "successors": [5]}',
+        '{"name": "x", "successors": ["x"]}',
+        '{"name": "x", "ancestors": ["unknown"]}',
+        '{"name": "x", "position": 0.0}',
+        '{"name": "x", "position": true}',
+        '{"name": "x", "position": null}',
+        '{"name": "x", "position": -1}',
+        '{"name": "x", "retries": -1}',
+        '{"name": "x", "command": null}',
+        '{"name": "x", "duration": NaN}',
+        '{"name": "x", "name": "y"}',
+        '{"name": "x", "name" : "y"}',
+        r'{"name": "x", "n\u0061me": "y"}',
+        '{"name": "x", "env": {"A": "1", "A": "2"}}',
+        '{"name": "x", "vars": {"A": [{"b": 1, "b": 2}]}}',
+        '{"name": "x", "vars": {"A": ' + "[" * 300 + "]" * 300 + "}}",
+        '{"name": "x", "vars": {"A": ' + "[" * 100_000 + "]" * 100_000 + "}}",
+    ],
+)
+def test_one_record_that_is_wrong_gives_none(record: str) -> None:
+    assert read_bulk(b'[{"name": "a"}]') is not None
+    assert read_bulk(f'[{{"name": "a"}}, {record}]'.encode()) is None
+
+
+def test_text_that_is_not_utf8_gives_none() -> None:
+    assert read_bulk(b'[{"name": "a\xff"}]') is None
+
+
+@pytest.mark.parametrize("positions", [{}, {"position": 1}])
+def test_a_cycle_gives_none(positions: Record) -> None:
+    records = [
+        {"name": "a", "successors": ["b"], "ancestors": ["b"]},
+        {"name": "b", "successors": ["a"], "ancestors": ["a"]},
+    ]
+    assert read([record | positions for record in records]) is None
+
+
+def test_the_garbage_collector_is_left_as_it_was() -> None:
+    states = []
+    for enable in (gc.disable, gc.enable):
+        enable()
+        read_bulk(b'[{"name": "a"}]')
+        read_bulk(b"[")
+        states.append(gc.isenabled())
+    assert states == [False, True]
