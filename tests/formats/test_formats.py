@@ -24,13 +24,13 @@ from tests.formats.test_workfile import TOML, YAML
 def test_the_work_file_of_a_directory_is_found_by_its_name(tmp_path: Path, name: str) -> None:
     assert formats.find_work_file(tmp_path) is None
     (tmp_path / name).touch()
-    assert formats.find_work_file(tmp_path) == tmp_path / name
+    assert formats.find_work_file(tmp_path) == str(tmp_path / name)
 
 
 def test_work_yaml_comes_before_the_others(tmp_path: Path) -> None:
     for name in formats.WORK_FILES:
         (tmp_path / name).touch()
-    assert formats.find_work_file(tmp_path) == tmp_path / "work.yaml"
+    assert formats.find_work_file(tmp_path) == str(tmp_path / "work.yaml")
 
 
 def test_a_directory_is_no_work_file(tmp_path: Path) -> None:

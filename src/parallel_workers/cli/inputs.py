@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -44,9 +43,9 @@ def find_input(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """
     if arguments and _is_file(arguments[0]):
         return arguments[0], list(arguments[1:])
-    work_file = formats.find_work_file(Path())
+    work_file = formats.find_work_file()
     if work_file is not None:
-        return str(work_file), list(arguments)
+        return work_file, list(arguments)
     if arguments:
         raise UsageError(f"{shorten(arguments[0])} is no file, and there is no work file here")
     raise UsageError(

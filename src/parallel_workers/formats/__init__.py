@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from parallel_workers.errors import UsageError
 from parallel_workers.formats.problems import Document, Findings, Problem
@@ -18,8 +18,6 @@ from parallel_workers.formats.source import Source, parse, read_source, suffix_s
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import SHOWN_ITEMS, shown, suggestion
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WORK_FILES = ("work.yaml", "work.yml", "work.toml", "work.json")
 """The names of a work file that need not be said, the first one first."""
@@ -206,10 +204,11 @@ def _module(name: str) -> Any:
     return import_module(f"{__name__}.{name}")
 
 
-def find_work_file(directory: "Path") -> "Path | None":
-    """Return the work file of `directory`, by its name, if there is one."""
+def find_work_file(directory: str | os.PathLike[str] = "") -> str | None:
+    """Return the path of the work file in `directory`, the current one if empty, if it has one."""
     for name in WORK_FILES:
-        if (path := directory / name).is_file():
+        path = os.path.join(directory, name)
+        if os.path.isfile(path):
             return path
     return None
 
