@@ -18,7 +18,6 @@ from parallel_workers.formats.source import Source, parse, read_source, suffix_s
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import SHOWN_ITEMS, shown, suggestion
 
-
 WORK_FILES = ("work.yaml", "work.yml", "work.toml", "work.json")
 """The names of a work file that need not be said, the first one first."""
 
