@@ -83,6 +83,7 @@ PIECES = st.sampled_from(
 @example("cat <\\\n<E\n\0\nE\n", "$(>hit)")
 @example(": $'\\' \0 '", "$(>hit)")
 @example(': "${y:-\'}" \0 "\'', "$(>hit)")
+@example(": >&\0", "`>hit`")
 @example("declare -i x=\0", "a[$(>hit)]")
 @settings(max_examples=200, deadline=None)
 def test_no_value_is_executed_in_any_place_that_is_found_for_it(
@@ -120,6 +121,9 @@ def test_no_value_is_executed_in_any_place_that_is_found_for_it(
         ('run "$x\0"', "name"),
         ("run \\\0", "backslash"),
         ('run "\\\0"', "backslash"),
+        ("run >&\0", ">&"),
+        ('run 2>& "\0"', ">&"),
+        ("run <&a\0", ">&"),
         ("run # \0", "comment"),
         ("[[ -n \0 ]]", "[[ … ]]"),
         ("x=(\0)", "array"),
@@ -161,6 +165,7 @@ def test_a_place_where_no_quoting_is_safe_is_refused_with_its_reason(
         "python eval.py \0 --trap let",
         """sh -c 'run "$1"' sh \0""",
         "grep -c \0 file",
+        "run >log 2>&1 3>&- <& 0 \0; run &>\0; run 2>&1|log >\0",
         "ls file[0-9] \0; [ \0 = x ]",
         "cat <<< \0",
         "run \0 <<E\nit's\nE",

@@ -7,8 +7,11 @@ session has been dealt with: as long as it is a zombie, its number belongs to no
 
 What is Linux only, with what stands in for it elsewhere: waiting with a time limit uses a pidfd (a
 short sleep between looks); a session's processes are found in /proc (only the leader's own group).
+To look through /proc takes a millisecond for every fifty processes of the machine, and hundreds of
+children may end at once: so one look serves all threads that wait for one.
 """
 
+import contextlib
 import errno
 import os
 import select
@@ -16,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 PAUSE = 0.01
 """Seconds between two looks at something that cannot be waited for."""
@@ -38,6 +41,9 @@ class Children:
         self._lock = threading.Lock()
         self._alive: set[int] = set()
         self._told: signal.Signals | None = None
+        self._looking = threading.Lock()
+        self._look_began = 0.0
+        self._seen: Mapping[int, set[int]] = {}
 
     @property
     def ending(self) -> bool:
@@ -87,7 +93,7 @@ class Children:
             self._alive.add(pid)
             told = self._told
         if told is not None:
-            signal_session(pid, told)
+            _signal_groups({pid}, told)
         return pid
 
     def wait(self, pid: int, timeout: float | None) -> tuple[int, bool]:
@@ -103,7 +109,7 @@ class Children:
         """
         timed_out = timeout is not None and not _ends_within(pid, timeout)
         if timed_out:
-            end_session(pid, self.grace)
+            self._end(pid)
         else:
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
@@ -112,7 +118,7 @@ class Children:
                 self._alive.discard(pid)
         if ending:
             # Whoever told them to end goes on to stronger signals until the session is empty.
-            while session_members(pid):
+            while pid in self._sessions():
                 time.sleep(PAUSE)
             with self._lock:
                 self._alive.discard(pid)
@@ -128,62 +134,63 @@ class Children:
         with self._lock:
             self._told = signum
             alive = tuple(self._alive)
+        sessions = self._sessions()
         for pid in alive:
-            signal_session(pid, signum)
+            _signal_groups(sessions.get(pid, set()) | {pid}, signum)
+
+    def _end(self, leader: int) -> None:
+        """End all processes of a session: ask, wait, and kill what is left."""
+        _signal_groups(self._sessions().get(leader, set()) | {leader}, signal.SIGTERM)
+        deadline = time.monotonic() + self.grace
+        while groups := self._sessions().get(leader):
+            if time.monotonic() >= deadline:
+                _signal_groups(groups | {leader}, signal.SIGKILL)
+            time.sleep(PAUSE)
+
+    def _sessions(self) -> Mapping[int, set[int]]:
+        """Return the sessions in which a process is left, as they are now, with their groups."""
+        asked = time.monotonic()
+        with self._looking:
+            if self._look_began <= asked:
+                self._look_began = time.monotonic()
+                try:
+                    self._seen = groups_by_session()
+                except OSError:  # no /proc, or no file descriptor left to read it with
+                    self._seen = self._own_groups()
+            return self._seen
+
+    def _own_groups(self) -> dict[int, set[int]]:
+        """Return what is known of our children's sessions without looking for them."""
+        with self._lock:
+            return {pid: {pid} for pid in self._alive if not _has_ended(pid)}
 
 
-def end_session(leader: int, grace: float) -> None:
-    """End all processes of a session: ask, wait, and kill what is left.
+def groups_by_session() -> dict[int, set[int]]:
+    """Return the process groups of each session of this machine in which a process has not ended.
 
-    Args:
-        leader: The process id of its leader, a child that has not been reaped.
-        grace: Seconds between asking and killing.
+    Raises:
+        OSError: They cannot be found out.
     """
-    signal_session(leader, signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    while session_members(leader):
-        if time.monotonic() >= deadline:
-            signal_session(leader, signal.SIGKILL)
-        time.sleep(PAUSE)
-
-
-def signal_session(leader: int, signum: signal.Signals) -> None:
-    """Send a signal to every process of a session.
-
-    Args:
-        leader: The process id of its leader, a child that has not been reaped.
-        signum: The signal.
-    """
-    groups = {group for _, group in session_members(leader)} | {leader}
-    for group in groups:
-        try:
-            os.killpg(group, signum)
-        except (ProcessLookupError, PermissionError):
-            continue
-
-
-def session_members(leader: int) -> list[tuple[int, int]]:
-    """Return the processes of a session that have not ended, each with its process group.
-
-    Args:
-        leader: The process id of the session's leader, a child that has not been reaped.
-    """
-    if sys.platform != "linux":
-        return [] if _has_ended(leader) else [(leader, leader)]
-    members = []
+    found: dict[int, set[int]] = {}
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
         try:
             with open(f"/proc/{entry}/stat", "rb") as file:
                 stat = file.read()
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
         # The name of the program, in parentheses, may hold anything; what follows is fixed.
         state, _, group, session = stat[stat.rindex(b")") + 2 :].split(None, 4)[:4]
-        if int(session) == leader and state not in (b"Z", b"X"):
-            members.append((int(entry), int(group)))
-    return members
+        if state not in (b"Z", b"X"):
+            found.setdefault(int(session), set()).add(int(group))
+    return found
+
+
+def _signal_groups(groups: Iterable[int], signum: signal.Signals) -> None:
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signum)
 
 
 def group_exists(leader: int) -> bool:

@@ -54,7 +54,9 @@ def words_of(command: str | tuple[str, ...]) -> tuple[str, ...]:
     """
     if not isinstance(command, str):
         return command
-    return split_simple(command) or (SHELL, "-c", command)
+    # A text that begins like an option must not be taken for one.
+    text = f" {command}" if command[0] in "-+" else command
+    return split_simple(command) or (SHELL, "-c", text)
 
 
 class CommandRunner:
@@ -70,7 +72,7 @@ class CommandRunner:
         self._children = children
         self._logs = logs
         self._env = env
-        self._programs: dict[tuple[str, str | None, bytes | None], str | None] = {}
+        self._programs: dict[tuple[str, str | None, bytes | None], str] = {}
 
     def run(self, command: Command, attempt: int) -> tuple[Outcome, CommandResult]:
         """Attempt a command.
@@ -83,7 +85,7 @@ class CommandRunner:
             How it ended, and what is left of it.
         """
         log = self._logs.open(command.log, attempt)
-        env = {**self._env, **command.env, b"PW_ATTEMPT": b"%d" % attempt}
+        env = {**self._env, b"PW_ATTEMPT": b"%d" % attempt, **command.env}
         try:
             pid = self._spawn(command, env, log)
         except _NotStartedError as error:
@@ -100,6 +102,8 @@ class CommandRunner:
         return outcome, CommandResult(command.text, status, log, size)
 
     def _spawn(self, command: Command, env: dict[bytes, bytes], log: str) -> int:
+        if command.cwd is not None and not os.path.isdir(command.cwd):
+            raise _NotStartedError(_why_not_a_directory(command.cwd))
         program = self._find(command.words[0], command.cwd, env.get(b"PATH"))
         words = command.words
         if command.cwd is not None:
@@ -119,13 +123,13 @@ class CommandRunner:
     def _find(self, word: str, cwd: str | None, path: bytes | None) -> str:
         """Return the path of the program that a command's first word names."""
         key = (word, cwd, path)
-        if key not in self._programs:
-            self._programs[key] = _find_program(word, cwd, path)
-        found = self._programs[key]
+        found = self._programs.get(key)
         if found is None:
-            # Another task may make it: what was not there once is looked for again.
-            del self._programs[key]
-            raise _NotStartedError(_why_not_found(word, cwd))
+            found = _find_program(word, cwd, path)
+            if found is None:
+                # Not kept: another task may make it, and then it is looked for again.
+                raise _NotStartedError(_why_not_found(word, cwd))
+            self._programs[key] = found
         return found
 
 
@@ -145,9 +149,12 @@ def _find_program(word: str, cwd: str | None, path: bytes | None) -> str | None:
     return None
 
 
+def _why_not_a_directory(cwd: str) -> str:
+    how = "is not a directory" if os.path.exists(cwd) else "does not exist"
+    return f"its directory {how}: {cwd}"
+
+
 def _why_not_found(word: str, cwd: str | None) -> str:
-    if cwd is not None and not os.path.isdir(cwd):
-        return f"its directory does not exist: {cwd}"
     program = os.path.join(cwd or "", word)
     if "/" not in word or not os.path.exists(program):
         return f"command not found: {word}"

@@ -13,7 +13,8 @@ from itertools import count
 from typing import Protocol
 
 _UNFIT = re.compile(r"[^\w.@+=-]+")
-_LONGEST_NAME = 80
+# A character may take four bytes, the name of a file has 255 at most, and numbers come to it.
+_LONGEST_NAME = 50
 
 
 def log_name(number: int, task: str) -> str:

@@ -109,7 +109,9 @@ _BARE_TOKENS = re.compile(
     | (?P<hash> \# )
     | (?P<blank> [ \t]+ (?: \\\n [ \t]* )* )
     | (?P<end> [\n;&|)] | (?<!=)\((?!\() )
-    | (?P<redirection> <<< | <(?!<) | > )
+    # Bash expands a word behind >& twice, so that only numbers are read there.
+    | (?P<redirection> <<< | <(?![<&]) | >(?!&)
+                     | [<>]&[ \t]*(?:[0-9]+|-)(?![^ \t\n;&|()<>]) )
     | (?P<word>
         [^ \t\n'"`\\$;&|()<>\#\[\0]+
         | \\[^\n\0]
@@ -159,6 +161,7 @@ _UNREAD = [
     (r"\$\(", f"{_NOT_BEHIND} $(…); {_USE_VARIABLE}"),
     (r"\$\{", f"{_NOT_BEHIND} ${{{{…}}}}; {_USE_VARIABLE}"),
     (r"\$['\"]", f"{_NOT_BEHIND} $'…' or $\"…\", which shells read differently; quote plainly"),
+    (r"[<>]&", f"{_NOT_BEHIND} >&, which bash reads twice; write >FILE 2>&1"),
     (r"<<", f"{_NOT_BEHIND} a here-document; {_USE_VARIABLE}"),
     (r"\[\[", f"{_NOT_BEHIND} [[ … ]], which may execute a value; use [ … ]"),
     (r"[\[(]", f"{_NOT_BEHIND} an array, which may execute a value; put it in front"),

@@ -45,9 +45,13 @@ def new_run(state: str) -> tuple[str, str]:
     Raises:
         UsageError: The directory cannot be made.
     """
+    if not state:
+        raise UsageError("--state needs the path of a directory; it is empty")
     try:
+        if not os.path.isdir(state):
+            os.makedirs(state)
+            _hide_from_git(state)
         os.makedirs(f"{state}/runs", mode=0o700, exist_ok=True)
-        _hide_from_git(state)
         return _make_unique(f"{state}/runs/")
     except OSError as error:
         raise UsageError(
@@ -92,8 +96,6 @@ def _make_unique(prefix: str) -> tuple[str, str]:
 
 
 def _hide_from_git(state: str) -> None:
-    try:
-        with open(f"{state}/.gitignore", "x", encoding="ascii") as file:
-            file.write("*\n")
-    except FileExistsError:
-        pass
+    """Keep git from showing a directory that we made; in another's this would hide their files."""
+    with open(f"{state}/.gitignore", "w", encoding="ascii") as file:
+        file.write("*\n")

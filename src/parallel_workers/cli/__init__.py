@@ -6,7 +6,10 @@ import sys
 
 import click
 
+from parallel_workers.cli.console import tell
 from parallel_workers.errors import ParallelWorkersError
+
+_NAME = "parallel-workers"
 
 VERBS = ("run", "plan", "check", "convert")
 """The verbs, in the order in which the help shows them; each is a module of this package."""
@@ -26,23 +29,39 @@ class _Verbs(click.Group):
         return command
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+)
 @click.version_option(package_name="parallel-workers")
-def program() -> None:
+@click.pass_context
+def program(ctx: click.Context) -> None:
     """Run a work graph in parallel: every task as early as it can."""
+    if ctx.invoked_subcommand is None:
+        tell(ctx.get_help())
+        ctx.exit(2)
 
 
 def main() -> None:
     """Run the program with the arguments of this process, and end the process."""
     _settle_standard_files()
+    sys.exit(_run_program())
+
+
+def _run_program() -> int:
+    """Run the program; return its exit status."""
     try:
-        program(prog_name="parallel-workers")
+        return program.main(prog_name=_NAME, standalone_mode=False) or 0
     except ParallelWorkersError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+        tell(f"error: {error}")
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None) or click.Context(program, info_name=_NAME)
+        tell(f"error: {error.format_message()} ({context.command_path} --help tells more)")
+    except (click.Abort, KeyboardInterrupt):
         # Before anything runs; a run hears of interrupts in its own way.
-        sys.exit(130)
+        return 130
+    return 2
 
 
 def _settle_standard_files() -> None:

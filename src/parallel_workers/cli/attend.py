@@ -1,7 +1,9 @@
 """The main thread of a run: it draws the status, hears signals, and sees to it that children end.
 
 Interrupts. At the first signal nothing new starts, and all children are sent that signal at once,
-SIGTERM when half of the grace is over, and SIGKILL at its end. A second signal kills at once.
+SIGTERM when half of the grace is over, and SIGKILL at its end. Ctrl-C after that kills at once;
+another SIGTERM or SIGHUP does not, since those come twice where nobody is in a hurry: timeout(1)
+sends its signal to us and to our group, a terminal that is closed and its shell both send SIGHUP.
 Each worker still comes back with what its child did, so that every task has its outcome. A
 handler does nothing but put the signal into the queue that this thread waits on.
 
@@ -64,7 +66,7 @@ class Attendant:
                 first = message
                 driver.stop()
                 self._begin_ending(message)
-            else:
+            elif message is signal.SIGINT:
                 self._escalation = []
                 self._children.tell_all(signal.SIGKILL)
 
@@ -96,6 +98,8 @@ class Attendant:
             for signum in SIGNALS
             if signal.getsignal(signum) is not signal.SIG_IGN
         }
+        # Where whoever started us ignores this one, the system reaps our children before we can.
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             yield
         finally:

@@ -51,17 +51,12 @@ def commands_of(plan: Plan, template: str | None, programs: str | None) -> list[
 
 
 def _from_template(plan: Plan, tasks: Sequence[int], text: str) -> dict[int, CommandText]:
-    from parallel_workers.template import Template
+    from parallel_workers.template import Template, fields_of
 
     template = Template(text)
     return {
         task: template.fill(
-            {
-                **plan.definitions[task].vars,
-                "name": plan.names[task],
-                "position": plan.positions[task],
-                "duration": plan.definitions[task].duration,
-            }
+            fields_of(plan.names[task], plan.positions[task], plan.definitions[task])
         )
         for task in tasks
     }
@@ -102,8 +97,12 @@ def _prepare(plan: Plan, task: int, command: CommandText) -> Command:
 
 
 def _environment(definition: Definition, name: str, position: int) -> dict[bytes, bytes]:
-    own = {os.fsencode(key): os.fsencode(value) for key, value in definition.env.items()}
-    return {**own, b"PW_TASK": os.fsencode(name), b"PW_POSITION": b"%d" % position}
+    """Return what is set for a command; what its task sets itself goes over what we set.
+
+    In UTF-8, as the file had it, whatever the locale of this process.
+    """
+    own = {key.encode(): value.encode() for key, value in definition.env.items()}
+    return {b"PW_TASK": name.encode(), b"PW_POSITION": b"%d" % position, **own}
 
 
 def shown_command(command: CommandText) -> str:

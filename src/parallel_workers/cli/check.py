@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from parallel_workers.cli.console import show
 from parallel_workers.cli.inputs import find_input, format_option, load_graph, strict_option
 from parallel_workers.errors import UsageError
 from parallel_workers.wording import plural
@@ -24,4 +25,4 @@ def command(file: Sequence[str], format_name: str | None, strict: bool) -> None:
     graph = load_graph(path, format_name, strict)
     counted = plural(len(graph), "task")
     warnings = f", {plural(len(graph.warnings), 'warning')}" if graph.warnings else ""
-    click.echo(f"{path}: {counted}, no errors{warnings}")
+    show(f"{path}: {counted}, no errors{warnings}")

@@ -1,12 +1,12 @@
 """`convert`: write the graph of a file in another format."""
 
 import os
-import sys
 from collections.abc import Sequence
 
 import click
 
 from parallel_workers import formats
+from parallel_workers.cli.console import show, tell
 from parallel_workers.cli.inputs import find_input, format_option, load_graph, strict_option
 from parallel_workers.errors import UsageError
 from parallel_workers.wording import at_most
@@ -37,9 +37,9 @@ def command(
     graph = load_graph(path, format_name, strict)
     text = formats.dump(graph, to)
     for loss in at_most(formats.losses(graph, to), "warning"):
-        print(f"warning: {loss}", file=sys.stderr)
+        tell(f"warning: {loss}")
     if output is None or output == "-":
-        click.echo(text, nl=False)
+        show(text)
     else:
         _replace(output, text)
 

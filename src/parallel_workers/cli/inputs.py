@@ -1,12 +1,12 @@
 """What the verbs have in common: which file is meant, and the graph that is in it."""
 
 import os
-import sys
 from collections.abc import Sequence
 
 import click
 
 from parallel_workers import formats
+from parallel_workers.cli.console import tell
 from parallel_workers.errors import UsageError
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import at_most, shorten
@@ -70,5 +70,5 @@ def load_graph(path: str, format_name: str | None, strict: bool) -> WorkGraph:
     """
     graph = formats.load(path, format=format_name, strict=strict)
     for warning in at_most(graph.warnings, "warning"):
-        print(f"warning: {warning}", file=sys.stderr)
+        tell(f"warning: {warning}")
     return graph

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from parallel_workers.cli.console import show
 from parallel_workers.cli.inputs import (
     find_input,
     format_option,
@@ -44,7 +45,7 @@ def command(
     plan = Plan(graph.needed(names) if names else graph)
     jobs = usable_cores() if jobs is None else jobs
     slots = simulate(plan, jobs)
-    click.echo(_as_json(plan, jobs, slots) if as_json else _as_text(plan, jobs, slots))
+    show(_as_json(plan, jobs, slots) if as_json else _as_text(plan, jobs, slots))
 
 
 def _makespan(slots: Sequence[Slot]) -> float:

@@ -10,6 +10,7 @@ import click
 from parallel_workers.children import Children
 from parallel_workers.cli.attend import Attendant
 from parallel_workers.cli.bodies import CommandText, commands_of, make_bodies, shown_command
+from parallel_workers.cli.console import show, tell
 from parallel_workers.cli.inputs import (
     find_input,
     format_option,
@@ -20,6 +21,7 @@ from parallel_workers.cli.inputs import (
 from parallel_workers.commands import CommandRunner
 from parallel_workers.cores import usable_cores
 from parallel_workers.driver import Driver
+from parallel_workers.durations import parse_duration
 from parallel_workers.errors import UsageError
 from parallel_workers.executors.threads import ThreadsExecutor
 from parallel_workers.frontier import Frontier
@@ -44,8 +46,8 @@ from parallel_workers.wording import one_line
 @click.option("--programs", metavar="DIR", help="Tasks without a command run the file DIR/NAME.")
 @click.option(
     "--grace",
-    type=click.FloatRange(0, 86400),
-    default=5.0,
+    callback=lambda ctx, param, value: _seconds(value),
+    default="5",
     show_default=True,
     metavar="SECONDS",
     help="How long a command has to end when it is told to.",
@@ -130,11 +132,20 @@ def command(
         executor.join()
     progress.close()
     out.write(style.encode(summary.text(style)))
+    if out.broken is not None:
+        tell(f"warning: standard output could not be written to the end: {out.broken}")
     if no_journal and summary.all_succeeded:
         remove_run(logs)
     if signum is not None:
         ctx.exit(128 + signum)
     ctx.exit(0 if summary.all_succeeded else 1)
+
+
+def _seconds(grace: str) -> float:
+    try:
+        return parse_duration(grace)
+    except ValueError as error:
+        raise UsageError(f"--grace {grace}: {error}") from None
 
 
 def _go_to(directory: str) -> None:
@@ -149,7 +160,7 @@ def _print_order(plan: Plan, jobs: int, commands: Sequence[CommandText]) -> None
 
     for slot in simulate(plan, jobs):
         command = one_line(shown_command(commands[slot.task]), 1000)
-        click.echo(f"{plan.names[slot.task]}: {command}")
+        show(f"{plan.names[slot.task]}: {command}")
 
 
 def _rerun_line(path: str, options: Mapping[str, str | None]) -> Callable[[str], str]:
@@ -159,4 +170,5 @@ def _rerun_line(path: str, options: Mapping[str, str | None]) -> Callable[[str],
         if value is not None:
             words += [option, value]
     start = shlex.join([*words, path])
-    return lambda name: f"{start} {shlex.quote(name)}"
+    # What begins with a dash would be taken for an option.
+    return lambda name: f"{start} {'-- ' if name[0] == '-' else ''}{shlex.quote(name)}"

@@ -9,11 +9,9 @@ row by row, so that those of a row lie side by side, and not where the table of 
 Complexity: O(bytes) in time; beside the text and the graph, a few parts of memory.
 """
 
-import gc
 import re
 from array import array
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -71,6 +69,8 @@ def read_bulk(raw: bytes) -> WorkGraph | None:
     the order of their records. The successors of a task stand as its own list has them; if it has
     none, in the order of the records that name it as an ancestor.
 
+    Nothing here makes cycles of objects: a caller does well to pause the garbage collector.
+
     Args:
         raw: What the file holds: a list of objects.
 
@@ -83,23 +83,10 @@ def read_bulk(raw: bytes) -> WorkGraph | None:
     >>> read_bulk(b'[{"name": "test", "ancestors": ["biuld"]}, {"name": "build"}]') is None
     True
     """
-    with _collection_paused():
-        try:
-            return _read(raw)
-        except (_NotPlain, DecodeError, FieldError, CycleError, UnicodeDecodeError, RecursionError):
-            return None
-
-
-@contextmanager
-def _collection_paused() -> Iterator[None]:
-    """Keep the garbage collector from walking, again and again, through what is only growing."""
-    was_enabled = gc.isenabled()
-    gc.disable()
     try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+        return _read(raw)
+    except (_NotPlain, DecodeError, FieldError, CycleError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _read(raw: bytes) -> WorkGraph:
