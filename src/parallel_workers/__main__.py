@@ -1,6 +1,20 @@
-"""`python -m parallel_workers` is the command line."""
+"""The way into the program and out of it: `parallel-workers`, `pw`, `python -m parallel_workers`."""
 
-from parallel_workers.cli import main
+import gc
+import os
+
+
+def main() -> None:
+    """Run the program with the arguments of this process, and end the process."""
+    # What imports and readers build is there to stay; walking through it again and again takes
+    # longer than a small run. `run` turns collection on again before anything runs.
+    gc.disable()
+    from parallel_workers.cli import run_program
+
+    status = run_program()
+    # All that was to be written has been; taking the interpreter apart would only take time.
+    os._exit(status)
+
 
 if __name__ == "__main__":
     main()

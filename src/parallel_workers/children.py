@@ -118,7 +118,9 @@ class Children:
                 self._alive.discard(pid)
         if ending:
             # Whoever told them to end goes on to stronger signals until the session is empty.
-            while pid in self._sessions():
+            while groups := self._sessions().get(pid):
+                if self._told is signal.SIGKILL:  # what was being started has escaped the first
+                    _signal_groups(groups, signal.SIGKILL)
                 time.sleep(PAUSE)
             with self._lock:
                 self._alive.discard(pid)
@@ -178,7 +180,7 @@ def groups_by_session() -> dict[int, set[int]]:
         try:
             with open(f"/proc/{entry}/stat", "rb") as file:
                 stat = file.read()
-        except (FileNotFoundError, ProcessLookupError):
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         # The name of the program, in parentheses, may hold anything; what follows is fixed.
         state, _, group, session = stat[stat.rindex(b")") + 2 :].split(None, 4)[:4]

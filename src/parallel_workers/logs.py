@@ -7,8 +7,10 @@ kind an attempt writes to whatever file is free; if it wrote something, the file
 the end; if not, and nothing that it started can still be writing, the file serves the next attempt.
 """
 
+import fcntl
 import os
 import re
+import sys
 from itertools import count
 from typing import Protocol
 
@@ -91,7 +93,7 @@ class PassingLogs:
     def close(self, path: str, name: str, attempt: int, *, alone: bool) -> tuple[str, int]:
         """Return the path of the log of an attempt that has ended, and its size in bytes."""
         size = _size(path)
-        if not size and alone:
+        if not size and alone and not _is_written_to(path):
             self._free.append(path)
             return path, 0
         named = f"{self._directory}/{name}.{attempt}.log"
@@ -107,3 +109,25 @@ def _size(path: str) -> int:
         return os.stat(path).st_size
     except OSError:
         return 0
+
+
+def _is_written_to(path: str) -> bool:
+    """Return whether a process may still have a file open for writing, where that can be told.
+
+    A daemon has left its group and its session, but not the files that it was started with. The
+    system grants a lease for reading on a file that nobody has open for writing, and on no other.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -47,7 +47,7 @@ def quotes_for(text: str) -> list[Quote]:
     >>> bare("a"), double("$a"), single("it's")
     ("'a'", '"\'$a\'"', "it'\\''s")
     """
-    if "\0" in text and (found := _EVAL.search(text)):
+    if "\0" in text and "eval" in text and (found := _pattern(_EVAL).search(text)):
         raise PlaceError(
             found.start(1),
             "eval reads its words again as shell text, so a value could be executed; do without it",
@@ -89,7 +89,13 @@ def _takes_plain_arguments(text: str) -> bool:
     return "\0" not in "".join(program) and split_plain(text.replace("\0", "x")) is not None
 
 
-# The part of the shell language that is read. What has no token here ends the reading.
+# The part of the shell language that is read. What has no token here ends the reading. Patterns are
+# compiled when they are first needed: compiling all of them takes as long as starting ten programs.
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.VERBOSE)
+
 
 _NAME = r"\$[A-Za-z0-9_]+"
 _EXPANSIONS = r"""
@@ -101,8 +107,7 @@ _EXPANSIONS = r"""
                    | "(?: [^"`\\$\0] | \$[A-Za-z0-9_] )*" )* \)
     | `(?: (?!<<) [^'"`\\$(){}\#\0] | \$[A-Za-z0-9_] )*`
 """
-_BARE_TOKENS = re.compile(
-    rf"""
+_BARE_TOKENS = rf"""
     (?P<value> \0 )
     | (?P<single> ' )
     | (?P<double> " )
@@ -120,33 +125,25 @@ _BARE_TOKENS = re.compile(
         | (?<![A-Za-z0-9_])\[(?!\[[ \t\n])
         | (?<=[A-Za-z0-9_])\[ [^ \t\n'"`\\$;&|()<>\[\]\0]* \]
     )
-    """,
-    re.VERBOSE,
-)
-_DOUBLE_TOKENS = re.compile(
-    rf"""
+    """
+_DOUBLE_TOKENS = rf"""
     (?P<value> \0 )
     | (?P<close> " )
     # A value behind $a would make the name longer.
     | (?P<word> [^"`\\$\0]+ | \\[^\n\0] | {_NAME}(?![A-Za-z0-9_\0]) | {_EXPANSIONS}
               | \$(?= [ \t\n;/.,:%)"] ) )
-    """,
-    re.VERBOSE,
-)
-_SINGLE_TOKENS = re.compile(r"(?P<value>\0)|(?P<close>')|(?P<word>[^'\0]+)")
-_COMMENT = re.compile(r"#[^\n]*")
+    """
+_SINGLE_TOKENS = r"(?P<value>\0)|(?P<close>')|(?P<word>[^'\0]+)"
 
 # What may stand in front of a command's name, and around its letters: \eval is eval.
 _PREFIX = r"""\s*(?:(?:then|do|else|elif|if|while|until|time|!|\{|command|builtin)\s+
                  | \w+=\S*\s+ | \d*[<>]\S*\s+)* [\\'"]*"""
-_EVAL = re.compile(rf"(?:^|[;&|()`\n]) {_PREFIX} (eval) (?![^\s;&|'\"])", re.VERBOSE)
-_READS_AGAIN = re.compile(
-    rf"{_PREFIX} (trap|alias|let|declare|typeset|integer) ['\"]?\s", re.VERBOSE
-).match
-_SHELL_C = re.compile(
+_EVAL = rf"(?:^|[;&|()`\n]) {_PREFIX} (eval) (?![^\s;&|'\"])"
+_READS_AGAIN = rf"{_PREFIX} (trap|alias|let|declare|typeset|integer) ['\"]?\s"
+_SHELL_C = (
     r"(?:^|[\s/])(?:(?:ba|da|k|mk|z|a)?sh(?:\s+[-+]\S+(?:\s+[a-z]+)?)*|(?:su|runuser)(?:\s+\S+)*)"
     r"\s+-\w*c\s+$"
-).search
+)
 
 _NOT_BEHIND = "a field cannot stand within or behind"
 _USE_VARIABLE = 'begin with n={…}; and write "$n" there'
@@ -185,26 +182,27 @@ class _Reader:
 
     def quotes(self) -> list[Quote]:
         found: list[Quote] = []
-        tokens, quote, opened, at = _BARE_TOKENS, _bare, 0, 0
+        bare = tokens = _pattern(_BARE_TOKENS)
+        quote, opened, at = _bare, 0, 0
         while at < len(self.text):
             token = tokens.match(self.text, at)
             if token is None:
                 self._refuse_values_from(at)
                 return found
             kind, end = token.lastgroup, token.end()
-            if tokens is _BARE_TOKENS:
+            if tokens is bare:
                 end = self._step(token)
             if kind == "value":
                 self._check_command(at)
                 found.append(quote)
             elif kind == "single":
-                tokens, quote, opened = _SINGLE_TOKENS, _single, at
+                tokens, quote, opened = _pattern(_SINGLE_TOKENS), _single, at
             elif kind == "double":
-                tokens, quote, opened = _DOUBLE_TOKENS, _double, at
+                tokens, quote, opened = _pattern(_DOUBLE_TOKENS), _double, at
             elif kind == "close":
-                tokens, quote = _BARE_TOKENS, _bare
+                tokens, quote = bare, _bare
             at = end
-        if tokens is not _BARE_TOKENS:
+        if tokens is not bare:
             raise PlaceError(opened, f"this {self.text[opened]} is never closed")
         return found
 
@@ -221,21 +219,22 @@ class _Reader:
         return token.end()
 
     def _skip_comment(self, at: int) -> int:
-        comment = _COMMENT.match(self.text, at)
-        assert comment is not None
-        if "\0" in comment[0]:
-            raise PlaceError(at + comment[0].index("\0"), "a field cannot stand in a comment")
-        return comment.end()
+        end = self.text.find("\n", at)
+        end = len(self.text) if end < 0 else end
+        value = self.text.find("\0", at, end)
+        if value >= 0:
+            raise PlaceError(value, "a field cannot stand in a comment")
+        return end
 
     def _check_command(self, at: int) -> None:
         """Refuse a value in the words of a command that is known to read them as shell text."""
         assert self.word is not None
         before = self.text[self.command : self.word]
-        if found := _READS_AGAIN(before):
+        if found := _pattern(_READS_AGAIN).match(before):
             raise PlaceError(
                 at, f"a field cannot stand in the words of {found[1]}, which reads them once more"
             )
-        if _SHELL_C(before):
+        if _pattern(_SHELL_C).search(before):
             raise PlaceError(
                 at,
                 "a field cannot stand in a text that another shell reads; "

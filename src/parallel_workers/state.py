@@ -1,5 +1,6 @@
 """The state directory: where what is kept of runs lies, a directory for each run."""
 
+import contextlib
 import os
 import time
 
@@ -79,10 +80,11 @@ def new_passing_run() -> tuple[str, str]:
 
 
 def remove_run(directory: str) -> None:
-    """Remove the directory of a run, with what lies in it; what cannot be removed stays."""
-    import shutil
-
-    shutil.rmtree(directory, ignore_errors=True)
+    """Remove the directory of a run and the files in it; what cannot be removed stays."""
+    with contextlib.suppress(OSError):
+        for file in os.listdir(directory):
+            os.unlink(f"{directory}/{file}")
+        os.rmdir(directory)
 
 
 def _make_unique(prefix: str) -> tuple[str, str]:

@@ -43,14 +43,9 @@ def program(ctx: click.Context) -> None:
         ctx.exit(2)
 
 
-def main() -> None:
-    """Run the program with the arguments of this process, and end the process."""
+def run_program() -> int:
+    """Run the program with the arguments of this process; return its exit status."""
     _settle_standard_files()
-    sys.exit(_run_program())
-
-
-def _run_program() -> int:
-    """Run the program; return its exit status."""
     try:
         return program.main(prog_name=_NAME, standalone_mode=False) or 0
     except ParallelWorkersError as error:

@@ -1,7 +1,6 @@
 """What each task of a plan runs, settled before anything starts."""
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -111,4 +110,8 @@ def shown_command(command: CommandText) -> str:
     >>> shown_command(("echo", "a b"))
     "echo 'a b'"
     """
-    return command if isinstance(command, str) else shlex.join(command)
+    if isinstance(command, str):
+        return command
+    import shlex
+
+    return shlex.join(command)

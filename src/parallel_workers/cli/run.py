@@ -1,7 +1,7 @@
 """`run`: run a work graph."""
 
+import gc
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -125,6 +125,9 @@ def command(
         {**os.environb, b"PW_RUN": run.encode()},
     )
     executor = ThreadsExecutor(driver, make_bodies(plan, commands, runner), jobs)
+    # From here on only what the run itself makes is worth walking through.
+    gc.freeze()
+    gc.enable()
     with attendant.hearing():
         driver.begin(run, jobs)
         executor.start()
@@ -165,10 +168,15 @@ def _print_order(plan: Plan, jobs: int, commands: Sequence[CommandText]) -> None
 
 def _rerun_line(path: str, options: Mapping[str, str | None]) -> Callable[[str], str]:
     """Return what gives, for the name of a task, the line that runs it again."""
-    words = ["parallel-workers", "run"]
-    for option, value in options.items():
-        if value is not None:
-            words += [option, value]
-    start = shlex.join([*words, path])
-    # What begins with a dash would be taken for an option.
-    return lambda name: f"{start} {'-- ' if name[0] == '-' else ''}{shlex.quote(name)}"
+
+    def line(name: str) -> str:
+        import shlex
+
+        words = ["parallel-workers", "run"]
+        for option, value in options.items():
+            if value is not None:
+                words += [option, value]
+        # What begins with a dash would be taken for an option.
+        return shlex.join([*words, path, *(["--"] if name[0] == "-" else []), name])
+
+    return line

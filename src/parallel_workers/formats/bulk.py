@@ -6,7 +6,7 @@ and read twice. The first time gives the names and their numbers, the second tim
 name is looked up while it is still at hand, and only numbers are kept. Numbers are then made anew
 row by row, so that those of a row lie side by side, and not where the table of names has them.
 
-Complexity: O(bytes) in time; beside the text and the graph, a few parts of memory.
+Complexity: O(bytes) in time; beside the text and the graph, about 44 bytes of memory an edge.
 """
 
 import re

@@ -1,0 +1,168 @@
+"""Every wrong use: one clear error on standard error, exit status 2, nothing run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.program import WORDS, run, write_work
+
+HARMLESS = {"a": "touch ran", "b": {"after": ["a"]}}
+
+
+def complaint(directory: Path, *arguments: str) -> str:
+    """What the program says against its arguments, without `error: `."""
+    ended = run(directory, *arguments)
+    assert (ended.status, ended.output) == (2, "")
+    assert not (directory / "ran").exists()
+    assert not (directory / ".parallel-workers").exists()
+    assert ended.errors.startswith("error: ")
+    assert ended.errors.endswith("\n")
+    return ended.errors.removeprefix("error: ").rstrip("\n")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A directory with a work file in which one task has no command."""
+    write_work(tmp_path, HARMLESS)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "c"], ["no task named c"]),
+        (["run", "work.json", "a", "nope"], ["no task named nope"]),
+        (["run", "--nope"], ["--nope", "parallel-workers run --help"]),
+        (["run", "-x"], ["-x", "parallel-workers run --help"]),
+        (["run", "-j"], ["-j"]),
+        (["run", "-j", "-1"], ["-j", "-1"]),
+        (["run", "-j", "many"], ["-j", "many"]),
+        (["run", "--grace", "nan"], ["--grace nan", "seconds"]),
+        (["run", "--grace", "-1"], ["--grace -1", "seconds"]),
+        (["run", "--grace", "soon"], ["--grace soon", "seconds"]),
+        (["run", "missing.json"], ["missing.json"]),
+        (["run", "-C", "missing"], ["-C missing", "No such file or directory"]),
+        (["run", "-C", "work.json"], ["-C work.json", "Not a directory"]),
+        (["run", "--format", "nope", "work.json"], ["--format", "nope"]),
+        (["run", "--command", "x", "--programs", "y"], ["--command", "--programs", "one of them"]),
+        (["run", "--command", "echo {nope}"], ["nope", "name"]),
+        (["run", "--programs", "missing"], ["missing"]),
+        (["rum"], ["rum", "parallel-workers --help"]),
+        (["--nope"], ["--nope", "parallel-workers --help"]),
+        (["check", "work.json", "a"], ["check takes one FILE"]),
+        (["convert", "work.json", "--to", "nope"], ["--to", "nope"]),
+        (["plan", "c"], ["no task named c"]),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_argument_is_named(here: Path, arguments: list[str], words: list[str]) -> None:
+    said = complaint(here, *arguments)
+    assert "\n" not in said
+    assert [word for word in words if word not in said] == []
+
+
+def test_tasks_with_nothing_to_run_are_all_listed_before_anything_runs(here: Path) -> None:
+    tasks = {**HARMLESS, **{f"idle{number:02}": {} for number in range(30)}}
+    write_work(here, tasks)
+    first, *others = complaint(here, "run").splitlines()
+    assert first.startswith("31 tasks have nothing to run")
+    assert [way for way in ("--command", "--programs") if way not in first] == []
+    assert others == ["  b", *(f"  idle{number:02}" for number in range(19)), "… and 11 more tasks"]
+
+
+def test_only_tasks_that_are_to_run_need_something_to_run(here: Path) -> None:
+    assert run(here, "run", "a").status == 0
+    assert (here / "ran").exists()
+
+
+def test_programs_that_are_missing_are_all_listed_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    ok = tmp_path / "bin" / "ok"
+    ok.write_text("#!/bin/sh\ntouch ran\n")
+    ok.chmod(0o755)
+    (tmp_path / "bin" / "plain").write_text("")
+    (tmp_path / "bin" / "out").symlink_to("/bin/true")
+    names = ["ok", "plain", "none", "../x", "/bin/true", "out"]
+    (tmp_path / "graph.json").write_text(json.dumps([[names]]))
+    said = complaint(tmp_path, "run", "graph.json", "--programs", "bin")
+    assert [name for name in names if f"task {name}:" not in said] == ["ok"]
+
+
+def test_the_error_without_any_work_file_says_what_was_looked_for(tmp_path: Path) -> None:
+    said = complaint(tmp_path, "run")
+    assert "work.yaml, work.yml, work.toml or work.json" in said
+    assert "build is no file" in complaint(tmp_path, "run", "build")
+
+
+def test_a_state_directory_that_cannot_be_made_is_an_error(here: Path) -> None:
+    said = complaint(here, "run", "a", "--state", "work.json/state")
+    assert said.startswith("the state directory work.json/state cannot be used: Not a directory")
+    assert "--no-journal" in said
+    assert complaint(here, "run", "a", "--state", "").startswith("--state needs")
+
+
+def test_a_place_for_passing_logs_that_does_not_exist_is_an_error(here: Path) -> None:
+    ended = run(here, "run", "a", "--no-journal", env={"TMPDIR": str(here / "none")})
+    assert (ended.status, ended.output) == (2, "")
+    assert "none" in ended.errors
+    assert "TMPDIR" in ended.errors
+
+
+def test_a_name_of_thousands_of_characters_is_cut(here: Path) -> None:
+    assert len(complaint(here, "run", "x" * 3000)) < 300
+    assert len(complaint(here, "run", "work.json", "x" * 3000)) < 300
+
+
+def test_an_unreadable_file_is_named(here: Path) -> None:
+    (here / "dir.json").mkdir()
+    assert "dir.json" in complaint(here, "run", "dir.json")
+
+
+def test_without_a_verb_the_help_is_shown(tmp_path: Path) -> None:
+    ended = run(tmp_path)
+    assert (ended.status, ended.output) == (2, "")
+    assert [v for v in ("run", "plan", "check", "convert") if f"\n  {v} " not in ended.errors] == []
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "check", "convert"])
+def test_help_goes_to_standard_output(tmp_path: Path, verb: str) -> None:
+    ended = run(tmp_path, verb, "--help")
+    assert (ended.status, ended.errors) == (0, "")
+    assert f"parallel-workers {verb}" in ended.output
+
+
+def test_an_error_that_nobody_can_read_has_its_exit_status_all_the_same(here: Path) -> None:
+    for redirection in ("2>/dev/full", "2>&-", "2>&1 >/dev/null | true"):
+        line = f'{{ "$@"; echo $? > status; }} {redirection}'
+        subprocess.run(["sh", "-c", line, "sh", *WORDS, "run", "nope.json"], cwd=here, check=False)
+        assert (here / "status").read_text() == "2\n"
+
+
+@pytest.mark.parametrize("arguments", [["plan"], ["run", "-n"], ["check"], ["convert"]])
+def test_a_result_that_cannot_be_written_is_an_error(tmp_path: Path, arguments: list[str]) -> None:
+    write_work(tmp_path, {"a": "true"})
+    with open("/dev/full", "wb") as full:
+        ended = run(tmp_path, *arguments, stdout=full)
+    why = os.strerror(28)
+    assert ended == (2, "", f"error: standard output cannot be written: {why}\n")
+
+
+def test_a_result_that_nobody_reads_ends_without_a_word(tmp_path: Path) -> None:
+    write_work(tmp_path, {f"t{number}": "true" for number in range(20)})
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = run(tmp_path, "run", "-n", stdout=writer)
+    os.close(writer)
+    assert ended == (1, "", "")
+
+
+def test_the_program_can_be_started_by_its_names(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "true"})
+    for name in ("parallel-workers", "pw"):
+        program = Path(sys.executable).with_name(name)
+        done = subprocess.run([program, "check"], cwd=tmp_path, capture_output=True, check=False)
+        assert (done.returncode, done.stdout) == (0, b"work.json: 1 task, no errors\n")
