@@ -1,4 +1,4 @@
-"""The way into the program and out of it: `parallel-workers`, `pw`, `python -m parallel_workers`."""
+"""The way into the program and out of it: `parallel-workers`, or `python -m parallel_workers`."""
 
 import gc
 import os

@@ -14,7 +14,7 @@ from parallel_workers.durations import parse_duration
 from parallel_workers.errors import FieldError
 from parallel_workers.wording import shown
 
-_NOT_IN_NAMES = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NOT_IN_NAMES = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 MOST_RETRIES = 1_000_000
 
 
@@ -65,7 +65,7 @@ def check_name(value: object, what: str = "a name") -> str:
         raise FieldError(f"{shown(value)} is not {what}; {what} is text, in quotes")
     if not value:
         raise FieldError(f"{what} cannot be empty")
-    if found := _NOT_IN_NAMES.search(value):
+    if not value.isprintable() and (found := re.search(_NOT_IN_NAMES, value)):
         raise FieldError(
             f"{shown(value)} cannot be {what}: it holds {_character(found[0])}; "
             "leave out line breaks and other control characters"

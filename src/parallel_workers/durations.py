@@ -4,7 +4,7 @@ import math
 import re
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d|w)?")
+_PART = r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d|w)?"
 _LONGEST = 10 * 366 * 86400.0
 
 
@@ -36,11 +36,12 @@ def parse_duration(value: object) -> float:
 
 def _parse_text(text: str) -> float:
     total, end = 0.0, 0
+    part_at = re.compile(_PART).match
     text = text.strip()
     if not text or len(text) > 100:
         return math.nan
     while end < len(text):
-        part = _PART.match(text, end)
+        part = part_at(text, end)
         if part is None or (part[2] is None and part[0] != text):
             return math.nan
         total += float(part[1]) * _UNITS[part[2] or "s"]

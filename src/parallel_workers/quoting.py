@@ -14,7 +14,7 @@ In the texts here, a NUL marks the place of each value.
 import re
 from collections.abc import Callable
 
-from parallel_workers.shell import split_plain
+from parallel_workers.shell import BUILT_INS, split_plain
 
 Quote = Callable[[str], str]
 """Turns a value into what can be put into the shell text in its place."""
@@ -47,7 +47,9 @@ def quotes_for(text: str) -> list[Quote]:
     >>> bare("a"), double("$a"), single("it's")
     ("'a'", '"\'$a\'"', "it'\\''s")
     """
-    if "\0" in text and "eval" in text and (found := _pattern(_EVAL).search(text)):
+    if _is_harmless(text):
+        return [_argument] * text.count("\0")
+    if "\0" in text and (found := _pattern(_EVAL).search(text)):
         raise PlaceError(
             found.start(1),
             "eval reads its words again as shell text, so a value could be executed; do without it",
@@ -87,6 +89,20 @@ def _takes_plain_arguments(text: str) -> bool:
     """
     program = text.split(maxsplit=1)[:1]
     return "\0" not in "".join(program) and split_plain(text.replace("\0", "x")) is not None
+
+
+def _is_harmless(text: str) -> bool:
+    """Tell, without reading it closely, whether `text` is a program or `echo` with plain arguments.
+
+    Options that end in c are left to the close reading, which knows the commands that they make
+    read shell text.
+    """
+    if not _takes_plain_arguments(text):
+        return False
+    program, *arguments = text.split()
+    return (program == "echo" or program not in BUILT_INS) and not any(
+        word[0] == "-" and word[-1] == "c" for word in arguments
+    )
 
 
 # The part of the shell language that is read. What has no token here ends the reading. Patterns are

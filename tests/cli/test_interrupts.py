@@ -41,7 +41,7 @@ def test_an_interrupt_ends_everything_and_says_what_became_of_it(
         "behind": {"command": "true", "after": ["one"]},
     }
     write_work(tmp_path, tasks)
-    with started(tmp_path, "run", "-j", "2", "--grace", "20") as program:
+    with started(tmp_path, "run", "-j", "2", "--grace", "1") as program:
         program.wait_for("one.up", "two.up")
         program.send(signum)
         ended = program.end()

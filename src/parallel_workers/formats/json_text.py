@@ -43,8 +43,8 @@ _COLON = re.compile(_SPACE + ":")
 _SKIP = re.compile(_SPACE)
 _WORD = re.compile(r"[\w.+-]+")
 _OPEN_TEXT = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\.)*+')
-_ESCAPE = re.compile(r'\\(?:(["\\/bfnrt])|u([0-9a-fA-F]{4})|(.?))', re.DOTALL)
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPE = r'(?s)\\(?:(["\\/bfnrt])|u([0-9a-fA-F]{4})|(.?))'
+_SURROGATE = "[\ud800-\udfff]"
 
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _ESCAPED = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -144,8 +144,8 @@ def _unescape(token: re.Match[str]) -> str:
             return chr(int(escape[2], 16))
         raise Malformed(start, f"{escape[0]} is no escape; write a backslash as \\\\")
 
-    text = _ESCAPE.sub(meaning, token[_ESCAPED_TEXT][1:-1])
-    if not _SURROGATE.search(text):
+    text = re.sub(_ESCAPE, meaning, token[_ESCAPED_TEXT][1:-1])
+    if not re.search(_SURROGATE, text):
         return text
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
