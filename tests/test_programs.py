@@ -1,6 +1,8 @@
 """`--programs`: which file a task runs, and which it must not."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,14 @@ from tests.support.shells import make_program
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """A directory with programs, and others outside of it."""
-    directory = tmp_path / "programs"
-    (directory / "a").mkdir(parents=True)
-    for name in ("programs/build", "programs/a/b", "outside", "programs-too"):
-        make_program(tmp_path / name, "true")
-    return directory
+def directory() -> Iterator[Path]:
+    """A directory with programs, and others outside of it; its path too short to be cut."""
+    with tempfile.TemporaryDirectory(prefix="p") as name:
+        above = Path(name).resolve()
+        (above / "programs" / "a").mkdir(parents=True)
+        for program in ("programs/build", "programs/a/b", "outside", "programs-too"):
+            make_program(above / program, "true")
+        yield above / "programs"
 
 
 def problems_of(directory: Path, *names: str) -> list[str]:

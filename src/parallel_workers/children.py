@@ -24,6 +24,9 @@ from collections.abc import Iterable, Mapping
 PAUSE = 0.01
 """Seconds between two looks at something that cannot be waited for."""
 
+ROOM_PATIENCE = 5.0
+"""Seconds to wait for room for a process that others, and no child of ours, would have to make."""
+
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ)
 """The signals that Python ignores on its own account; a child must not inherit that."""
 
@@ -50,6 +53,11 @@ class Children:
         """Whether all children have been told to end."""
         return self._told is not None
 
+    @property
+    def any_alive(self) -> bool:
+        """Whether there is a child that has not been waited for."""
+        return bool(self._alive)
+
     def close(self) -> None:
         """Let go of what is held open for children to come."""
         os.close(self._null)
@@ -59,7 +67,8 @@ class Children:
     ) -> int:
         """Start a child with nothing to read, whose output and errors go into a file.
 
-        Where the system has no room for another process now, it waits and tries again.
+        Where the system has no room for another process now, it waits and tries again; but not for
+        long while no child is running whose end would make room.
 
         Args:
             program: The path of the program.
@@ -79,6 +88,7 @@ class Children:
             (os.POSIX_SPAWN_OPEN, 1, log, output, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
+        hopeful = time.monotonic()
         while True:
             try:
                 pid = os.posix_spawn(
@@ -87,6 +97,10 @@ class Children:
                 break
             except OSError as error:
                 if error.errno != errno.EAGAIN or self.ending:
+                    raise
+                if self._alive:
+                    hopeful = time.monotonic()
+                elif time.monotonic() - hopeful > ROOM_PATIENCE:
                     raise
                 time.sleep(5 * PAUSE)
         with self._lock:

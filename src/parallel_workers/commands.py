@@ -90,7 +90,8 @@ class CommandRunner:
             pid = self._spawn(command, env, log)
         except _NotStartedError as error:
             log, size = self._logs.close(log, command.log, attempt, alone=True)
-            return Outcome.FAILED, CommandResult(command.text, None, log, size, str(error))
+            outcome = Outcome.CANCELLED if self._children.ending else Outcome.FAILED
+            return outcome, CommandResult(command.text, None, log, size, str(error))
         status, timed_out = self._children.wait(pid, command.timeout)
         log, size = self._logs.close(log, command.log, attempt, alone=not group_exists(pid))
         if timed_out:
@@ -172,6 +173,8 @@ def _why(error: OSError, program: str, log: str) -> str:
         return f"its log cannot be written: {log_error.strerror}: {log}"
     if error.errno == errno.ENOENT and os.path.exists(program):
         return f"the interpreter that its first line names does not exist: {program}"
+    if error.errno == errno.EAGAIN:
+        return "the system allows no more processes"
     if error.errno == errno.E2BIG:
         return "its arguments and environment are too long for the system"
     return f"{error.strerror}: {program}"

@@ -45,7 +45,8 @@ class Driver:
         self._plan = plan
         self._frontier = frontier
         self._listeners = listeners
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._idle = 0
         self._over = False
         self._events: list[Event] = []
@@ -65,7 +66,7 @@ class Driver:
             jobs: How many attempts may run at once; 0 for no limit.
         """
         plan = self._plan
-        with self._changed:
+        with self._lock:
             self._events.append(RunStarted(self._now(), run, plan.tasks, plan.work, jobs))
             self._end_if_over()
         self._deliver()
@@ -96,12 +97,12 @@ class Driver:
         Returns:
             Tasks to attempt now; none when the run is over.
         """
-        with self._changed:
+        with self._lock:
             started = self._advance(ended, room)
         self._deliver()
         if started or not self._frontier.unfinished:
             return started
-        with self._changed:
+        with self._lock:
             while not (started := self._advance((), room)) and self._frontier.unfinished:
                 self._idle += 1
                 self._changed.wait()
@@ -119,7 +120,7 @@ class Driver:
         The events of this are delivered by the workers, so that the caller never waits for a
         listener: there is always a worker that has yet to step.
         """
-        with self._changed:
+        with self._lock:
             self._frontier.stop()
             self._tell_given_up()
             self._tell_skipped()
@@ -129,24 +130,26 @@ class Driver:
         return self._epoch + time.monotonic()
 
     def _advance(self, ended: Sequence[int], room: int) -> list[int]:
-        started = self._frontier.step(ended, room)
+        frontier = self._frontier
+        started = frontier.step(ended, room)
         for code in ended:
             self._tell_ended(code if code >= 0 else ~code)
-        self._tell_given_up()
-        self._tell_skipped()
+        if frontier.given_up:
+            self._tell_given_up()
+        if frontier.skipped:
+            self._tell_skipped()
         for task in started:
             self._begin_attempt(task)
-        if ended:
+        if not frontier.unfinished:
             self._end_if_over()
-        if self._idle and self._frontier.has_ready:
+        if self._idle and frontier.has_ready:
             self._changed.notify()
         return started
 
     def _begin_attempt(self, task: int) -> None:
-        self._started[task] = time.monotonic()
-        self.attempts[task] += 1
-        started = self._epoch + self._started[task]
-        self._events.append(TaskStarted(started, self._plan.names[task], self.attempts[task]))
+        self._started[task] = now = time.monotonic()
+        self.attempts[task] = attempt = self.attempts[task] + 1
+        self._events.append(TaskStarted(self._epoch + now, self._plan.names[task], attempt))
 
     def _tell_ended(self, task: int) -> None:
         if task in self._frontier.given_up:
@@ -179,14 +182,14 @@ class Driver:
     def _ended(self, task: int, outcome: Outcome, cause: str | None = None) -> TaskEnded:
         attempt, seconds = self.attempts[task], self._seconds[task]
         return TaskEnded(
-            time=self._epoch + self._started[task] + seconds if attempt else self._now(),
-            task=self._plan.names[task],
-            attempt=attempt,
-            outcome=outcome,
-            seconds=seconds,
-            work=self._plan.durations[task],
-            result=self.results[task],
-            cause=cause,
+            self._epoch + self._started[task] + seconds if attempt else self._now(),
+            self._plan.names[task],
+            attempt,
+            outcome,
+            seconds,
+            self._plan.durations[task],
+            self.results[task],
+            cause,
         )
 
     def _end_if_over(self) -> None:
@@ -200,7 +203,7 @@ class Driver:
         # after it has let go: none is left behind, and none overtakes another.
         while self._events and self._delivering.acquire(blocking=False):
             try:
-                with self._changed:
+                with self._lock:
                     batch, self._events = self._events, []
                 # Another may have delivered everything since we looked.
                 for listener in self._listeners if batch else ():

@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -129,15 +130,15 @@ def _pending(pid: int) -> int:
     return sum(int(bits, 16) for bits in re.findall(r"(?:Sig|Shd)Pnd:\s*(\w+)", status))
 
 
-@pytest.mark.parametrize("job_control", ["", "set -m; "], ids=["one group", "groups of their own"])
-def test_what_a_child_started_ends_with_it(tmp_path: Path, job_control: str) -> None:
+def test_what_a_child_started_ends_with_it_in_whatever_group(tmp_path: Path) -> None:
+    stubborn = 'trap "" INT TERM; touch $0.up; while :; do sleep 0.05; done'
     command = (
-        f"{job_control}(trap '' INT TERM; touch deep.up; while :; do sleep 0.05; done) &"
-        " timeout 300 sleep 300 & touch a.up; sleep 300"
+        f"sh -c '{stubborn}' one & timeout 300 sh -c '{stubborn}' two & timeout 300 sleep 300 &"
+        " touch a.up; sleep 300"
     )
     write_work(tmp_path, {"a": command})
     with started(tmp_path, "run", "--grace", "0.2") as program:
-        program.wait_for("a.up", "deep.up")
+        program.wait_for("a.up", "one.up", "two.up")
         program.send(signal.SIGINT)
         assert program.end().status == 130
         assert nothing_left(program)
@@ -253,3 +254,21 @@ def test_timeout_ends_a_run_in_order(tmp_path: Path) -> None:
         subprocess.run(["kill", "-TERM", str(program.pid), str(program.pid)], check=True)
         assert program.end().status == 143
     assert (tmp_path / "told").exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupt_ends_a_run_whose_output_nobody_takes(
+    tmp_path: Path, signum: signal.Signals
+) -> None:
+    tasks = {"loud": "head -c 1000000 /dev/zero", "a": {"command": PATIENT, "after": ["loud"]}}
+    write_work(tmp_path, {**tasks, "b": PATIENT})
+    reader, writer = os.pipe()
+    with started(tmp_path, "run", "-j", "3", "--grace", "0.2", stdout=writer) as program:
+        program.wait_for("b.up")
+        until(lambda: select.select([reader], [], [], 0)[0] != [])
+        program.send(signum)
+        ended = program.end()
+        assert program.left_behind() == []
+    os.close(reader)
+    os.close(writer)
+    assert (ended.status, ended.errors) == (128 + signum, "")

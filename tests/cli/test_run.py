@@ -324,6 +324,26 @@ def test_what_a_task_sets_goes_over_what_is_inherited(tmp_path: Path) -> None:
     assert (tmp_path / "env.txt").read_text() == "task é file\n"
 
 
+def test_what_a_task_sets_goes_over_what_we_set(tmp_path: Path) -> None:
+    names = ("PW_TASK", "PW_POSITION", "PW_ATTEMPT", "PW_RUN")
+    command = f"echo {' '.join(f'${name}' for name in names)} > told"
+    write_work(tmp_path, {"a": {"command": command, "env": dict.fromkeys(names, "mine")}})
+    assert run(tmp_path, "run").status == 0
+    assert (tmp_path / "told").read_text() == "mine mine mine mine\n"
+
+
+@pytest.mark.parametrize("command", ["cat", "cat; true"], ids=["direct", "shell"])
+def test_a_command_has_nothing_to_read_whatever_we_have(tmp_path: Path, command: str) -> None:
+    write_work(tmp_path, {"a": command, "b": {"command": command, "cwd": "."}})
+    reader, writer = os.pipe()
+    os.write(writer, b"not for commands")  # and no end of file, for which they would wait
+    ended = run(tmp_path, "run", stdin=reader)
+    os.close(reader)
+    os.close(writer)
+    assert ended.status == 0
+    assert "not for commands" not in ended.output
+
+
 def test_an_environment_that_is_no_text_is_handed_on_as_it_is(tmp_path: Path) -> None:
     write_work(tmp_path, {"a": 'printf %s "$RAW" > raw'})
     assert run(tmp_path, "run", env={"RAW": os.fsdecode(b"\xff\xfe")}).status == 0

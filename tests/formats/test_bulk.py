@@ -112,25 +112,27 @@ NAMES = ["a", "b:c", 'd"e', "é", "@team/f", "g':1", "h},{", "i"]
 
 @st.composite
 def right_records(draw: st.DrawFn) -> list[Record]:
-    """Records without a fault: each edge in both lists, but some lists and positions left out."""
+    """Records without a fault: each edge in all lists that are there, and there in at least one."""
     names = draw(st.permutations(NAMES))[: draw(st.integers(1, len(NAMES)))]
     pairs = [(a, b) for i, b in enumerate(names) for a in names[:i]]
     edges = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
     rows = {name: [b for a, b in edges if a == name] for name in names}
     positions = expected_positions(rows)
     assert positions is not None
+    some_names = st.sets(st.sampled_from(names)) | st.just(set())
+    without_successors = draw(some_names)
+    without_ancestors = draw(some_names) - {b for a, b in edges if a in without_successors}
+    without_position = draw(some_names)
     records: list[Record] = []
     for name in draw(st.permutations(names)):
-        record: Record = {"name": name, "position": positions[name], "successors": rows[name]}
-        record["ancestors"] = [a for a, b in edges if b == name]
+        record: Record = {"name": name}
+        if name not in without_position:
+            record["position"] = positions[name]
+        if name not in without_successors:
+            record["successors"] = rows[name]
+        if name not in without_ancestors:
+            record["ancestors"] = draw(st.permutations([a for a, b in edges if b == name]))
         records.append(record)
-    for record in records:
-        if draw(st.booleans()):
-            del record["position"]
-    without = draw(st.sampled_from(["neither", "successors", "ancestors"]))
-    for record in records:
-        if without in record and draw(st.booleans()):
-            del record[without]
     return records
 
 
@@ -176,7 +178,6 @@ def test_the_graph_is_the_same_wherever_the_text_is_cut(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk, "PART_SIZE", part_size)
-        patch.setattr(bulk, "_GROUP_SIZE", 2)
         assert_same(read(records), records)
 
 
@@ -223,6 +224,95 @@ def test_one_edge_that_is_missing_far_away_is_found() -> None:
     assert read(records) is None
 
 
+def test_records_of_many_parts_give_one_graph_with_all_lists_or_some() -> None:
+    records = layered(3000)
+    whole = read(records)
+    assert whole is not None
+    for lacking in (records[::2], records[::5], records):
+        for record in lacking:
+            record.pop("successors", None)
+        graph = read(records)
+        assert graph is not None
+        assert graph.waits == whole.waits
+        assert list(map(set, graph.successors)) == list(map(set, whole.successors))
+
+
+def diamond() -> list[Record]:
+    return [
+        {"name": "a", "successors": ["b", "c"], "ancestors": []},
+        {"name": "b", "successors": ["d"], "ancestors": ["a"]},
+        {"name": "c", "successors": ["d"], "ancestors": ["a"]},
+        {"name": "d", "successors": [], "ancestors": ["b", "c"]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "field", "names"),
+    [
+        (0, "successors", ["b"]),  # "c" says that it waits for "a".
+        (0, "successors", ["b", "c", "d"]),
+        (0, "successors", ["b", "d"]),
+        (0, "successors", ["b", "b"]),
+        (0, "successors", ["b", "c", "c"]),
+        (0, "successors", ["b", "new"]),
+        (3, "ancestors", ["b"]),
+        (3, "ancestors", ["a", "b", "c"]),
+        (3, "ancestors", ["a", "b"]),
+        (3, "ancestors", ["b", "b"]),
+        (3, "ancestors", ["b", "c", "c"]),
+        (3, "ancestors", ["b", "c", "new"]),
+        (3, "ancestors", ["b", "c", ""]),
+        (3, "ancestors", ["b", "new"]),
+        (3, "ancestors", ["b", ""]),
+    ],
+)
+@pytest.mark.parametrize("silent", [None, "successors", "ancestors"])
+def test_a_list_that_is_wrong_gives_none_whether_or_not_another_record_lacks_one(
+    number: int, field: str, names: list[str], silent: str | None
+) -> None:
+    records = diamond()
+    if silent:
+        del records[1][silent]
+    assert read(records) is not None
+    records[number][field] = names
+    assert read(records) is None
+
+
+@pytest.mark.parametrize("names", [["b", "b"], ["b", "new"], ["b", ""]])
+@pytest.mark.parametrize("field", ["successors", "ancestors"])
+def test_a_list_that_is_wrong_gives_none_where_there_is_no_other_kind(
+    field: str, names: list[str]
+) -> None:
+    assert read([{"name": "a", field: ["b"]}, {"name": "b"}]) is not None
+    assert read([{"name": "a", field: names}, {"name": "b"}]) is None
+
+
+def test_an_edge_that_the_two_kinds_of_lists_tell_in_opposite_directions_gives_none() -> None:
+    records = [
+        {"name": "a", "successors": ["b"], "ancestors": ["b"]},
+        {"name": "b", "successors": [], "ancestors": []},
+    ]
+    assert read(records) is None
+
+
+def test_the_same_name_twice_in_both_kinds_of_lists_gives_none() -> None:
+    records = [
+        {"name": "a", "successors": ["b", "b"], "ancestors": []},
+        {"name": "b", "successors": [], "ancestors": ["a", "a"]},
+    ]
+    assert read(records) is None
+
+
+def test_two_edges_that_change_ends_between_the_two_kinds_of_lists_give_none() -> None:
+    records = [
+        {"name": "a", "successors": ["c"], "ancestors": []},
+        {"name": "b", "successors": ["d"], "ancestors": []},
+        {"name": "c", "successors": [], "ancestors": ["b"]},
+        {"name": "d", "successors": [], "ancestors": ["a"]},
+    ]
+    assert read(records) is None
+
+
 def test_successors_stand_as_their_list_has_them_and_else_in_the_order_of_the_records() -> None:
     graph = read(
         [
@@ -237,14 +327,21 @@ def test_successors_stand_as_their_list_has_them_and_else_in_the_order_of_the_re
     assert (rows["told"], rows["untold"]) == (["y", "z"], ["z", "y"])
 
 
-def test_a_task_with_very_many_successors_and_one_with_very_many_ancestors_are_read() -> None:
-    middle = [f"m{n}" for n in range(5000)]
+@pytest.mark.parametrize("lacking", [None, "successors", "ancestors"])
+def test_a_task_with_very_many_successors_and_one_with_very_many_ancestors_are_read(
+    lacking: str | None,
+) -> None:
+    middle = [f"m{n}" for n in range(100_000)]
     records: list[Record] = [{"name": "first", "successors": middle, "ancestors": []}]
     records += [{"name": m, "successors": ["last"], "ancestors": ["first"]} for m in middle]
     records.append({"name": "last", "successors": [], "ancestors": middle[::-1]})
+    if lacking:
+        for record in records[::2]:
+            del record[lacking]
     graph = read(records)
     assert graph is not None
-    assert graph.topology().positions == [0, *[1] * 5000, 2]
+    assert graph.topology().positions == [0, *[1] * len(middle), 2]
+    assert graph.waits == [0, *[1] * len(middle), len(middle)]
 
 
 def test_no_records_give_an_empty_graph() -> None:

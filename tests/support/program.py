@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +78,11 @@ class Running:
 
 @contextlib.contextmanager
 def started(
-    directory: Path, *arguments: str, env: Mapping[str, str] | None = None, **options: Any
+    directory: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
+    **options: Any,
 ) -> Iterator[Running]:
     """Start the program; afterwards nothing of it is left.
 
@@ -86,6 +90,7 @@ def started(
         directory: Where it is started; it holds everything that the program writes, too.
         arguments: Those of the program.
         env: Variables over those of a plain environment, which has no terminal.
+        before: A program that starts it, with the arguments that come before ours.
         options: Those of `subprocess.Popen`.
     """
     temporary = directory / "tmp"
@@ -97,7 +102,7 @@ def started(
         "stderr": subprocess.PIPE,
     }
     process = subprocess.Popen(
-        [*WORDS, *arguments],
+        [*before, *WORDS, *arguments],
         cwd=directory,
         env={
             "PATH": os.environ["PATH"],

@@ -5,7 +5,9 @@ SIGTERM when half of the grace is over, and SIGKILL at its end. Ctrl-C after tha
 another SIGTERM or SIGHUP does not, since those come twice where nobody is in a hurry: timeout(1)
 sends its signal to us and to our group, a terminal that is closed and its shell both send SIGHUP.
 Each worker still comes back with what its child did, so that every task has its outcome. A
-handler does nothing but put the signal into the queue that this thread waits on.
+handler does nothing but put the signal into the queue that this thread waits on. Where a worker
+does not come back, since it tells of its task and whoever reads our output has stopped to read,
+that is given up soon after the last child has ended.
 
 A signal that was ignored when the program started (SIGHUP under nohup) stays ignored.
 """
@@ -25,19 +27,32 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that end a run in order."""
 
 
+LONGEST_NAP = 0.2
+"""Seconds that this thread sleeps at most. A signal that comes in the instant in which it falls
+asleep wakes nobody: Python has looked for signals by then, and the system has nothing to interrupt.
+"""
+
+LAST_WORDS = 2.0
+"""Seconds that there are, once children have been killed, to tell of their ends."""
+
+
 class Attendant:
     """Waits for the end of a run, and brings it about when a signal asks for it.
 
     Args:
         children: The children of the run.
         tick: Draws the status; returns in how many seconds it wants to be called again, or None.
+
+    Attributes:
+        gave_up: Whether the run was left before all of it was told.
     """
 
     def __init__(self, children: Children, tick: Callable[[], float | None]) -> None:
         self._children = children
         self._tick = tick
         self._inbox: SimpleQueue[signal.Signals | None] = SimpleQueue()
-        self._escalation: list[tuple[float, signal.Signals]] = []
+        self._escalation: list[tuple[float, signal.Signals | None]] = []
+        self.gave_up = False
 
     def listen(self, events: Sequence[Event]) -> None:
         """Take notice of the end of the run: a listener."""
@@ -45,7 +60,7 @@ class Attendant:
             self._inbox.put(None)
 
     def wait(self, driver: Driver) -> signal.Signals | None:
-        """Wait until the run has ended.
+        """Wait until the run has ended, or has to be given up.
 
         Args:
             driver: The driver of the run, whose listeners this one's `listen` is among.
@@ -59,6 +74,8 @@ class Attendant:
                 message = self._inbox.get(timeout=self._patience())
             except Empty:
                 self._escalate()
+                if self.gave_up:
+                    return first
                 continue
             if message is None:
                 return first
@@ -67,15 +84,15 @@ class Attendant:
                 driver.stop()
                 self._begin_ending(message)
             elif message is signal.SIGINT:
-                self._escalation = []
-                self._children.tell_all(signal.SIGKILL)
+                self._escalation = [(time.monotonic(), signal.SIGKILL)]
 
-    def _patience(self) -> float | None:
+    def _patience(self) -> float:
         """Return the seconds until something is due here, after doing what is due now."""
-        waits = [wait for wait in [self._tick()] if wait is not None]
+        wait = self._tick()
+        wait = LONGEST_NAP if wait is None else min(wait, LONGEST_NAP)
         if self._escalation:
-            waits.append(self._escalation[0][0] - time.monotonic())
-        return max(0.0, min(waits)) if waits else None
+            wait = min(wait, self._escalation[0][0] - time.monotonic())
+        return max(0.0, wait)
 
     def _begin_ending(self, signum: signal.Signals) -> None:
         now, grace = time.monotonic(), self._children.grace
@@ -83,8 +100,15 @@ class Attendant:
         self._children.tell_all(signum)
 
     def _escalate(self) -> None:
-        while self._escalation and self._escalation[0][0] <= time.monotonic():
-            self._children.tell_all(self._escalation.pop(0)[1])
+        now = time.monotonic()
+        while self._escalation and self._escalation[0][0] <= now:
+            _, signum = self._escalation.pop(0)
+            if signum is None and not self._children.any_alive:
+                self.gave_up = True
+            elif signum is not None:
+                self._children.tell_all(signum)
+            if not self._escalation:
+                self._escalation = [(now + LAST_WORDS, None)]
 
     @contextlib.contextmanager
     def hearing(self) -> Iterator[None]:

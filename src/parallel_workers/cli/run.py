@@ -132,6 +132,8 @@ def command(
         driver.begin(run, jobs)
         executor.start()
         signum = attendant.wait(driver)
+        if signum is not None and attendant.gave_up:
+            ctx.exit(128 + signum)
         executor.join()
     progress.close()
     out.write(style.encode(summary.text(style)))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from parallel_workers.driver import Driver
+from parallel_workers.errors import UsageError
 from parallel_workers.events import Outcome
 
 Body: TypeAlias = Callable[[int], tuple[Outcome, Any]]
@@ -28,7 +29,11 @@ class ThreadsExecutor:
         self._starting = threading.Lock()
 
     def start(self) -> None:
-        """Start the first worker; the others follow when there is work for them."""
+        """Start the first worker; the others follow when there is work for them.
+
+        Raises:
+            UsageError: The system allows no thread.
+        """
         self._start_worker()
 
     def join(self) -> None:
@@ -47,7 +52,10 @@ class ThreadsExecutor:
             except RuntimeError:
                 # The system allows no more threads; those that there are do the work.
                 if not self._threads:
-                    raise
+                    raise UsageError(
+                        "the system allows no thread beside the first: "
+                        "raise the limit of processes (ulimit -u)"
+                    ) from None
                 self._most = len(self._threads)
                 return
             self._threads.append(worker)

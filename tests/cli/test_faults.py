@@ -1,0 +1,278 @@
+"""Faults of the machine, brought about: the task fails with a clear line, and the run goes on."""
+
+import os
+import resource
+import signal
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.program import run, started, until, write_work
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do this")
+
+GOOD = "echo good >> ran"
+
+
+def failure_of(task: str, output: str) -> str:
+    """The line that told of the failure of a task when it happened."""
+    [line] = {line for line in output.splitlines() if line.startswith(f"✗ {task}  ")}
+    return line.removeprefix(f"✗ {task}  ")
+
+
+def limit(what: int, most: int) -> Callable[[], None]:
+    """What sets a limit in a process that is being started."""
+    return lambda: resource.setrlimit(what, (most, most))
+
+
+def assert_only_this_fails(directory: Path, command: object, words: str, **fields: object) -> None:
+    """Run a task with others around it; it alone fails, and the line says `words`."""
+    tasks = {
+        "before": GOOD,
+        "it": {"command": command, **fields},
+        "beside": GOOD,
+        "behind": {"command": "touch behind", "after": ["it"]},
+    }
+    write_work(directory, tasks)
+    ended = run(directory, "run", "-k", "-j", "1")
+    assert (ended.status, ended.errors) == (1, "")
+    assert failure_of("it", ended.output).startswith(words)
+    assert "2 succeeded, 1 failed, 1 skipped" in ended.output
+    assert not (directory / "behind").exists()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A directory with files that cannot be run, each for its own reason."""
+    (tmp_path / "plain").write_text("#!/bin/sh\n")
+    (tmp_path / "no-interpreter").write_text("#!/none/such\n")
+    (tmp_path / "no-interpreter").chmod(0o755)
+    (tmp_path / "folder").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("no-such-program --x", "command not found: no-such-program"),
+        (["./none", "x"], "command not found: ./none"),
+        (["./plain"], "not executable: ./plain"),
+        (["./folder"], "is a directory: ./folder"),
+        (["plain"], "command not found: plain"),
+        ("./no-interpreter", "the interpreter that its first line names does not exist"),
+        (["echo", "x" * 200_000], "its arguments and environment are too long"),
+        ("true; " + "x" * 200_000, "its arguments and environment are too long"),
+        ("no-such-program; exit $?", "exit status 127"),
+        ("kill -KILL $$", "killed by SIGKILL"),
+        ("kill -SEGV $$", "killed by SIGSEGV"),
+        ("kill -35 $$", "killed by signal 35"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_command_that_cannot_be_run_fails_alone(here: Path, command: object, words: str) -> None:
+    assert_only_this_fails(here, command, words)
+
+
+@pytest.mark.parametrize(
+    ("cwd", "words"),
+    [
+        ("none", "its directory does not exist: "),
+        ("plain", "its directory is not a directory: "),
+    ],
+)
+@pytest.mark.parametrize("command", [["echo", "hi"], "echo hi; true"], ids=["words", "shell"])
+def test_a_task_whose_directory_cannot_be_entered_fails_alone(
+    here: Path, command: object, cwd: str, words: str
+) -> None:
+    assert_only_this_fails(here, command, words + str(here / cwd), cwd=cwd)
+
+
+def test_a_child_killed_from_outside_is_told_by_the_name_of_the_signal(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "echo $$ > pid.part; mv pid.part pid; sleep 300", "b": GOOD})
+    with started(tmp_path, "run", "-k", "-j", "2") as program:
+        program.wait_for("pid")
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+        ended = program.end()
+    assert ended.status == 1
+    assert failure_of("a", ended.output).startswith("killed by SIGTERM")
+    assert "1 succeeded, 1 failed" in ended.output
+
+
+def test_a_file_that_grows_beyond_the_limit_ends_its_task_only(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "exec head -c 100000 /dev/zero", "b": "head -c 1000 /dev/zero"})
+    ended = run(tmp_path, "run", "-k", preexec_fn=limit(resource.RLIMIT_FSIZE, 50_000))
+    assert ended.status == 1
+    assert failure_of("a", ended.output).startswith("killed by SIGXFSZ")
+    assert "1 succeeded, 1 failed" in ended.output
+
+
+def test_few_file_descriptors_are_enough(tmp_path: Path) -> None:
+    """Far fewer than there are children, each with a time limit, which one descriptor watches."""
+    tasks = {f"t{number}": {"command": "sleep 0.2; echo x", "timeout": 60} for number in range(60)}
+    write_work(tmp_path, tasks)
+    ended = run(tmp_path, "run", "-j", "0", preexec_fn=limit(resource.RLIMIT_NOFILE, 16))
+    assert (ended.status, ended.errors) == (0, "")
+    assert ended.output.splitlines()[-1].startswith("60 succeeded in")
+
+
+def test_an_interrupt_needs_no_file_descriptor(tmp_path: Path) -> None:
+    names = [f"t{number}" for number in range(20)]
+    task = {"command": "trap '' INT; touch up.$PW_TASK; exec sleep 300", "timeout": 600}
+    write_work(tmp_path, dict.fromkeys(names, task))
+    with started(
+        tmp_path, "run", "-j", "0", "--grace", "1", preexec_fn=limit(resource.RLIMIT_NOFILE, 16)
+    ) as program:
+        program.wait_for(*(f"up.{name}" for name in names))
+        program.send(signal.SIGINT)
+        ended = program.end()
+        assert program.left_behind() == []
+    assert (ended.status, ended.errors) == (130, "")
+    assert ended.output.splitlines()[-1].startswith("0 succeeded, 20 cancelled in")
+
+
+def test_time_limits_need_no_file_descriptor(tmp_path: Path) -> None:
+    task = {"command": "touch up.$PW_TASK; exec sleep 300", "timeout": "1.5s"}
+    write_work(tmp_path, {f"t{number}": task for number in range(20)})
+    with started(
+        tmp_path, "run", "-k", "-j", "0", preexec_fn=limit(resource.RLIMIT_NOFILE, 16)
+    ) as program:
+        ended = program.end()
+        assert program.left_behind() == []
+    assert (ended.status, ended.errors) == (1, "")
+    assert ended.output.splitlines()[-1].startswith("0 succeeded, 20 timed out in")
+
+
+def test_logs_that_are_deleted_during_the_run_fail_what_comes_after(tmp_path: Path) -> None:
+    tasks = {
+        "a": "rm -r .parallel-workers; echo lost",
+        "b": {"command": "touch b.ran", "after": ["a"]},
+        "c": "touch c.ran",
+    }
+    write_work(tmp_path, tasks)
+    ended = run(tmp_path, "run", "-k", "-j", "1", "a", "b")
+    assert (ended.status, ended.errors) == (1, "")
+    assert failure_of("b", ended.output).startswith("its log cannot be written: No such file")
+    assert not (tmp_path / "b.ran").exists()
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Callable[[int], list[str]]:
+    """What starts a program as a user who may have so many processes and threads at once."""
+    user = str(1_000_000 + uuid.uuid4().int % 1_000_000_000)
+    tmp_path.chmod(0o777)
+
+    def as_crowded_user(most: int) -> list[str]:
+        caps = "-all,+dac_override"  # for the directories on the way to Python and to the tests
+        return [
+            *("setpriv", "--reuid", user, "--regid", user, "--clear-groups"),
+            *("--inh-caps", caps, "--ambient-caps", caps),
+            *("prlimit", f"--nproc={most}"),
+        ]
+
+    return as_crowded_user
+
+
+@needs_root
+@pytest.mark.program("setpriv")
+@pytest.mark.program("prlimit")
+@pytest.mark.parametrize(("jobs", "most"), [("0", 8), ("2", 5), ("1", 3)])
+def test_where_there_is_no_room_for_a_process_the_run_waits_for_it(
+    tmp_path: Path, crowded: Callable[[int], list[str]], jobs: str, most: int
+) -> None:
+    write_work(tmp_path, {f"t{number}": ["sleep", "0.1"] for number in range(12)})
+    ended = run(tmp_path, "run", "-j", jobs, before=crowded(most))
+    assert (ended.status, ended.errors) == (0, "")
+    assert ended.output.splitlines()[-1].startswith("12 succeeded in")
+
+
+@needs_root
+@pytest.mark.program("setpriv")
+@pytest.mark.program("prlimit")
+def test_where_there_will_be_no_room_for_a_process_the_task_fails(
+    tmp_path: Path, crowded: Callable[[int], list[str]]
+) -> None:
+    write_work(tmp_path, {"a": ["true"]})
+    ended = run(tmp_path, "run", before=crowded(2))
+    assert (ended.status, ended.errors) == (1, "")
+    assert failure_of("a", ended.output) == "the system allows no more processes"
+
+
+@needs_root
+@pytest.mark.program("setpriv")
+@pytest.mark.program("prlimit")
+def test_an_interrupt_ends_the_wait_for_room(
+    tmp_path: Path, crowded: Callable[[int], list[str]]
+) -> None:
+    write_work(tmp_path, {"a": ["true"]})
+    with started(tmp_path, "run", before=crowded(2)) as program:
+        program.wait_for(".parallel-workers/runs")
+        until(lambda: len(os.listdir(f"/proc/{program.pid}/task")) == 2)
+        program.send(signal.SIGINT)
+        ended = program.end()
+    assert (ended.status, ended.errors) == (130, "")
+    assert ended.output.splitlines()[-1].startswith("0 succeeded, 1 cancelled in")
+
+
+@needs_root
+@pytest.mark.program("setpriv")
+@pytest.mark.program("prlimit")
+def test_where_there_is_no_room_for_a_thread_an_error_says_so(
+    tmp_path: Path, crowded: Callable[[int], list[str]]
+) -> None:
+    write_work(tmp_path, {"a": ["true"]})
+    ended = run(tmp_path, "run", before=crowded(1))
+    assert (ended.status, ended.output) == (2, "")
+    assert ended.errors.startswith("error: the system allows no thread beside the first")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a disk with room for little."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=8", "none", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@needs_root
+@pytest.mark.program("mount")
+def test_no_room_for_a_log_fails_its_task_only(tmp_path: Path, small: Path) -> None:
+    tasks = {f"t{number}": {"command": f"touch ran.{number}"} for number in range(9)}
+    write_work(tmp_path, tasks)
+    ended = run(tmp_path, "run", "-k", "-j", "1", "--state", "small/state")
+    assert (ended.status, ended.errors) == (1, "")
+    ran = len(list(tmp_path.glob("ran.*")))
+    assert 0 < ran < 9
+    no_room = "its log cannot be written: No space left on device"
+    assert ended.output.count(no_room) == 2 * (9 - ran)
+    assert f"{ran} succeeded, {9 - ran} failed" in ended.output
+
+
+@needs_root
+@pytest.mark.program("mount")
+def test_output_for_which_there_is_no_room_fails_its_task_only(tmp_path: Path, small: Path) -> None:
+    write_work(tmp_path, {"big": "head -c 1000000 /dev/zero", "none": GOOD})
+    ended = run(tmp_path, "run", "-k", "-j", "1", "--state", "small/state")
+    assert (ended.status, ended.errors) == (1, "")
+    assert failure_of("big", ended.output).startswith("exit status 1")
+    assert (tmp_path / "ran").exists()
+
+
+@needs_root
+@pytest.mark.program("mount")
+def test_no_room_for_the_state_is_an_error_before_anything_runs(
+    tmp_path: Path, small: Path
+) -> None:
+    for number in range(7):
+        (small / str(number)).touch()
+    write_work(tmp_path, {"a": GOOD})
+    ended = run(tmp_path, "run", "--state", "small/state")
+    assert (ended.status, ended.output) == (2, "")
+    assert "small/state cannot be used: No space left on device" in ended.errors
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,125 @@
+"""Threads as workers: how many there are, what they outlive, and what if no more can come."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from parallel_workers.driver import Driver
+from parallel_workers.errors import UsageError
+from parallel_workers.events import Event, Outcome, RunEnded, TaskEnded
+from parallel_workers.executors.threads import Body, ThreadsExecutor
+from parallel_workers.frontier import Frontier
+from parallel_workers.graph import WorkGraph
+from parallel_workers.plan import Plan
+
+
+def chain(length: int) -> WorkGraph:
+    graph = WorkGraph()
+    for number in range(length):
+        graph.add(f"t{number}", after=[f"t{number - 1}"] if number else [])
+    return graph
+
+
+def wide(width: int) -> WorkGraph:
+    graph = WorkGraph()
+    for number in range(width):
+        graph.add(f"t{number}")
+    return graph
+
+
+def run(
+    graph: WorkGraph, body: Callable[[str, int], Any], jobs: int, *, keep_going: bool = False
+) -> list[TaskEnded]:
+    """Run a graph to its end; `body` is given the task and the number of the attempt."""
+    plan = Plan(graph)
+    events: list[Event] = []
+    driver = Driver(plan, Frontier.of(plan, keep_going=keep_going), [events.extend])
+
+    def body_of(name: str) -> Body:
+        return lambda attempt: (Outcome.SUCCEEDED, body(name, attempt))
+
+    executor = ThreadsExecutor(driver, [body_of(name) for name in plan.names], jobs)
+    driver.begin("r", jobs)
+    executor.start()
+    executor.join()
+    assert isinstance(events[-1], RunEnded)
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("worker")] == []
+    return [event for event in events if isinstance(event, TaskEnded)]
+
+
+def test_a_run_of_nothing_ends() -> None:
+    assert run(WorkGraph(), lambda name, attempt: None, 4) == []
+
+
+def test_what_a_body_gives_is_what_its_end_tells() -> None:
+    ends = run(chain(3), lambda name, attempt: (name, attempt), 2)
+    assert [(end.task, end.result) for end in ends] == [(f"t{n}", (f"t{n}", 1)) for n in range(3)]
+
+
+def test_there_are_no_more_threads_than_work_for_them() -> None:
+    used: set[str] = set()
+    run(chain(50), lambda name, attempt: used.add(threading.current_thread().name), 8)
+    assert used == {"worker 1"}
+
+
+@pytest.mark.parametrize(("jobs", "threads"), [(1, 1), (3, 3), (0, 6), (99, 6)])
+def test_as_many_threads_as_are_allowed_and_needed_work_at_once(jobs: int, threads: int) -> None:
+    meeting = threading.Barrier(threads)
+    used: set[str] = set()
+
+    def body(name: str, attempt: int) -> None:
+        used.add(threading.current_thread().name)
+        meeting.wait(20)
+
+    ends = run(wide(6), body, jobs)
+    assert {end.outcome for end in ends} == {Outcome.SUCCEEDED}
+    assert len(used) == threads
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])
+def test_a_worker_outlives_whatever_a_body_raises(error: BaseException) -> None:
+    def body(name: str, attempt: int) -> str:
+        if name == "t1":
+            raise error
+        return name
+
+    ends = {end.task: end for end in run(wide(4), body, 1, keep_going=True)}
+    assert ends["t1"].outcome is Outcome.FAILED
+    assert ends["t1"].result is error
+    assert [ends[name].result for name in ("t0", "t2", "t3")] == ["t0", "t2", "t3"]
+
+
+def allow_threads(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Let the system refuse all threads beyond `most`, in the way in which it does."""
+    start = threading.Thread.start
+    begun: list[threading.Thread] = []
+
+    def limited(thread: threading.Thread) -> None:
+        if len(begun) >= most:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+
+
+def test_where_no_more_threads_can_start_those_that_there_are_do_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    allow_threads(monkeypatch, 2)
+    used: set[str] = set()
+    ends = run(wide(30), lambda name, attempt: used.add(threading.current_thread().name), 8)
+    assert len(ends) == 30
+    assert used <= {"worker 1", "worker 2"}
+
+
+def test_where_no_thread_can_start_an_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(wide(2))
+    bodies: Sequence[Body] = [lambda attempt: (Outcome.SUCCEEDED, None)] * 2
+    executor = ThreadsExecutor(Driver(plan, Frontier.of(plan)), bodies, 2)
+    allow_threads(monkeypatch, 0)
+    with pytest.raises(UsageError, match=r"no thread .*ulimit -u"):
+        executor.start()
+    executor.join()

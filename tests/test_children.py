@@ -1,0 +1,244 @@
+"""Child processes, real ones: how they start, end, and are ended with all that they started."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from parallel_workers.children import Children, group_exists, groups_by_session
+from tests.support.program import until
+
+ENV = dict(os.environb)
+
+
+@pytest.fixture
+def children() -> Iterator[Children]:
+    children = Children(grace=0.2)
+    yield children
+    children.close()
+
+
+def spawn(children: Children, directory: Path, script: str, **env: str) -> int:
+    """Start a shell with a script, in which $D is the directory; its log is `log` there."""
+    more = {key.encode(): value.encode() for key, value in {"D": str(directory), **env}.items()}
+    words = ("/bin/sh", "-c", script)
+    return children.spawn("/bin/sh", words, {**ENV, **more}, str(directory / "log"))
+
+
+def end_of(children: Children, directory: Path, script: str, **env: str) -> tuple[int, str]:
+    """Run a script to its end; return its status and what it wrote."""
+    status, _ = children.wait(spawn(children, directory, script, **env), None)
+    return status, (directory / "log").read_text()
+
+
+def appears(path: Path) -> None:
+    until(path.exists)
+
+
+@pytest.mark.parametrize("status", [0, 1, 7, 126, 255])
+def test_the_exit_status_is_told(children: Children, tmp_path: Path, status: int) -> None:
+    assert end_of(children, tmp_path, f"exit {status}") == (status, "")
+
+
+def test_a_signal_is_told_as_its_negative_number(children: Children, tmp_path: Path) -> None:
+    assert end_of(children, tmp_path, "kill -KILL $$")[0] == -signal.SIGKILL
+
+
+def test_there_is_nothing_to_read(children: Children, tmp_path: Path) -> None:
+    assert end_of(children, tmp_path, "cat; readlink /proc/self/fd/0") == (0, "/dev/null\n")
+
+
+def test_output_and_errors_go_into_one_file_in_order(children: Children, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("what was there before")
+    assert end_of(children, tmp_path, "echo 1; echo 2 >&2; echo 3") == (0, "1\n2\n3\n")
+
+
+def test_nothing_of_ours_is_open_in_a_child(children: Children, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    _, text = end_of(children, tmp_path, "ls /proc/$$/fd")
+    os.close(read)
+    os.close(write)
+    assert text.split() == ["0", "1", "2"]
+
+
+def test_a_child_leads_a_session_without_a_terminal(children: Children, tmp_path: Path) -> None:
+    script = "set -- $(cut -d' ' -f1,5,6,7 /proc/$$/stat); [ $1 = $2 ] && [ $1 = $3 ] && echo $4"
+    assert end_of(children, tmp_path, script) == (0, "0\n")
+
+
+def test_a_pipe_whose_reader_has_gone_ends_the_writer_quietly(
+    children: Children, tmp_path: Path
+) -> None:
+    """Python ignores SIGPIPE; a child that inherits that complains."""
+    assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
+    assert end_of(children, tmp_path, "yes | head -1") == (0, "y\n")
+
+
+def test_what_cannot_be_started_is_an_error(children: Children, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        children.spawn("/none", ("none",), {}, str(tmp_path / "log"))
+    with pytest.raises(FileNotFoundError):
+        children.spawn("/bin/true", ("true",), {}, str(tmp_path / "none" / "log"))
+
+
+def test_a_child_within_its_time_limit_is_left_alone(children: Children, tmp_path: Path) -> None:
+    assert children.wait(spawn(children, tmp_path, "exit 3"), 60) == (3, False)
+
+
+def test_a_limit_longer_than_the_system_can_wait_is_no_limit(
+    children: Children, tmp_path: Path
+) -> None:
+    assert children.wait(spawn(children, tmp_path, "exit 3"), 10 * 366 * 86400.0) == (3, False)
+
+
+def test_a_child_beyond_its_time_limit_is_told_to_end(children: Children, tmp_path: Path) -> None:
+    assert children.wait(spawn(children, tmp_path, "sleep 60"), 0.1) == (-signal.SIGTERM, True)
+
+
+def test_a_child_that_ends_in_its_own_way_when_told_has_timed_out(
+    children: Children, tmp_path: Path
+) -> None:
+    script = "trap 'exit 0' TERM; touch $D/up; while :; do sleep 0.02; done"
+    pid = spawn(children, tmp_path, script)
+    appears(tmp_path / "up")
+    assert children.wait(pid, 0.01) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "starter",
+    [
+        pytest.param("({0}) &", id="in its group"),
+        pytest.param("timeout 300 sh -c '{0}' &", id="in a group of its own"),
+    ],
+)
+def test_a_time_limit_ends_all_that_a_child_started(
+    children: Children, tmp_path: Path, starter: str
+) -> None:
+    stubborn = 'trap "" TERM INT; touch $D/up; while :; do sleep 0.02; done'
+    pid = spawn(children, tmp_path, starter.format(stubborn) + " wait")
+    appears(tmp_path / "up")
+    assert pid in groups_by_session()
+    status, timed_out = children.wait(pid, 0.01)
+    assert (status, timed_out) == (-signal.SIGTERM, True)
+    assert pid not in groups_by_session()
+
+
+def test_a_child_that_stopped_itself_is_killed(children: Children, tmp_path: Path) -> None:
+    pid = spawn(children, tmp_path, "touch $D/up; kill -STOP $$")
+    appears(tmp_path / "up")
+    assert children.wait(pid, 0.01) == (-signal.SIGKILL, True)
+
+
+def test_what_a_child_leaves_in_the_background_is_not_waited_for(
+    children: Children, tmp_path: Path
+) -> None:
+    script = "while [ ! -e $D/go ]; do sleep 0.02; done & echo $!"
+    status, text = end_of(children, tmp_path, script)
+    assert status == 0
+    os.kill(int(text), 0)  # it is still there
+    (tmp_path / "go").touch()
+    until(lambda: not Path(f"/proc/{int(text)}").exists())
+
+
+def test_it_is_known_whether_a_group_outlives_its_leader(
+    children: Children, tmp_path: Path
+) -> None:
+    pid = spawn(children, tmp_path, "while [ ! -e $D/go ]; do sleep 0.02; done &")
+    children.wait(pid, None)
+    assert group_exists(pid)
+    (tmp_path / "go").touch()
+    until(lambda: not group_exists(pid))
+
+
+def test_all_children_are_told_and_each_is_waited_for(children: Children, tmp_path: Path) -> None:
+    pids = []
+    for number in range(5):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        pids.append(spawn(children, directory, "touch $D/up; sleep 60"))
+        appears(directory / "up")
+    assert not children.ending
+    children.tell_all(signal.SIGTERM)
+    assert children.ending
+    assert [children.wait(pid, None) for pid in pids] == [(-signal.SIGTERM, False)] * 5
+    assert groups_by_session().keys() & set(pids) == set()
+
+
+def test_a_child_that_starts_after_all_were_told_is_told_too(
+    children: Children, tmp_path: Path
+) -> None:
+    children.tell_all(signal.SIGTERM)
+    pid = spawn(children, tmp_path, "sleep 60")
+    assert children.wait(pid, None) == (-signal.SIGTERM, False)
+
+
+def test_a_session_is_waited_for_until_it_is_empty_once_all_were_told(
+    children: Children, tmp_path: Path
+) -> None:
+    script = "(trap '' TERM INT; touch $D/up; while :; do sleep 0.02; done) & wait"
+    pid = spawn(children, tmp_path, script)
+    appears(tmp_path / "up")
+    children.tell_all(signal.SIGTERM)
+    ends: list[tuple[int, bool]] = []
+    waiter = threading.Thread(target=lambda: ends.append(children.wait(pid, None)))
+    waiter.start()
+    until(lambda: _state(pid) == "Z")
+    assert waiter.is_alive()
+    children.tell_all(signal.SIGKILL)
+    waiter.join(20)
+    assert ends == [(-signal.SIGTERM, False)]
+    assert pid not in groups_by_session()
+
+
+def test_sessions_are_told_apart_whatever_their_programs_are_called(
+    children: Children, tmp_path: Path
+) -> None:
+    program = tmp_path / ") S 1 (x\n"
+    program.symlink_to("/bin/sleep")
+    pid = children.spawn(str(program), ("sleep", "60"), ENV, str(tmp_path / "log"))
+    assert groups_by_session()[pid] == {pid}
+    children.tell_all(signal.SIGKILL)
+    children.wait(pid, None)
+
+
+def test_many_threads_share_one_look_at_the_sessions(
+    children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks are counted, since time would say nothing on a busy machine."""
+    pids = [spawn(children, tmp_path, "trap '' TERM; sleep 60") for _ in range(40)]
+    looks: list[float] = []
+
+    def look() -> dict[int, set[int]]:
+        looks.append(time.monotonic())
+        return groups_by_session()
+
+    monkeypatch.setattr("parallel_workers.children.groups_by_session", look)
+    children.tell_all(signal.SIGKILL)
+    assert len(looks) == 1
+    waiters = [threading.Thread(target=children.wait, args=(pid, None)) for pid in pids]
+    for waiter in waiters:
+        waiter.start()
+    for waiter in waiters:
+        waiter.join(20)
+    assert len(looks) < 40
+
+
+def test_without_a_list_of_processes_the_leaders_are_ended(
+    children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_list() -> dict[int, set[int]]:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr("parallel_workers.children.groups_by_session", no_list)
+    pid = spawn(children, tmp_path, "touch $D/up; sleep 60")
+    appears(tmp_path / "up")
+    assert children.wait(pid, 0.01) == (-signal.SIGTERM, True)
+
+
+def _state(pid: int) -> str:
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return stat[stat.rindex(")") + 2]

@@ -1,0 +1,280 @@
+"""The driver: what it tells, in which order, and that nobody waits for somebody slow."""
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from parallel_workers.driver import Driver
+from parallel_workers.events import (
+    Event,
+    Listener,
+    Outcome,
+    RunEnded,
+    RunStarted,
+    TaskEnded,
+    TaskRetried,
+    TaskStarted,
+)
+from parallel_workers.frontier import Frontier
+from parallel_workers.graph import WorkGraph
+from parallel_workers.plan import Plan
+
+
+def graph_of(**after: list[str]) -> WorkGraph:
+    graph = WorkGraph()
+    for name, others in after.items():
+        graph.add(name, after=others)
+    return graph
+
+
+class Told:
+    """A listener that keeps what it is told, each event as a few words."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.batches: list[list[Event]] = []
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        self.batches.append(list(events))
+        self.events += events
+
+    @property
+    def words(self) -> list[str]:
+        return [_words(event) for event in self.events]
+
+
+def _words(event: Event) -> str:
+    if isinstance(event, RunStarted):
+        return "run starts"
+    if isinstance(event, RunEnded):
+        return "run ends"
+    if isinstance(event, TaskStarted):
+        return f"{event.task} starts {event.attempt}"
+    if isinstance(event, TaskRetried):
+        return f"{event.task} retried {event.attempt} {event.outcome}"
+    cause = "" if event.cause is None else f" because of {event.cause}"
+    return f"{event.task} {event.outcome}{cause}"
+
+
+def driver_of(
+    graph: WorkGraph, *listeners: Listener, keep_going: bool = False
+) -> tuple[Driver, Plan]:
+    plan = Plan(graph)
+    return Driver(plan, Frontier.of(plan, keep_going=keep_going), listeners), plan
+
+
+def attempt(driver: Driver, tasks: list[int], outcome: Outcome = Outcome.SUCCEEDED) -> list[int]:
+    """Do the tasks handed out, all with the same outcome, and fetch one more."""
+    return driver.step([driver.note(task, outcome, "result") for task in tasks], 1)
+
+
+def test_a_run_of_nothing_begins_and_ends() -> None:
+    told = Told()
+    driver, _ = driver_of(WorkGraph(), told)
+    driver.begin("r", 2)
+    assert told.words == ["run starts", "run ends"]
+    assert driver.step([], 1) == []
+
+
+def test_everything_is_told_in_the_order_in_which_it_happened() -> None:
+    told = Told()
+    driver, _ = driver_of(graph_of(a=[], b=["a"]), told)
+    driver.begin("r", 2)
+    tasks = driver.step([], 1)
+    while tasks:
+        tasks = attempt(driver, tasks)
+    steps = ["a starts 1", "a succeeded", "b starts 1", "b succeeded"]
+    assert told.words == ["run starts", *steps, "run ends"]
+
+
+def test_the_beginning_tells_of_the_whole_run() -> None:
+    told = Told()
+    graph = graph_of(a=[], b=["a"])
+    graph.add("c", duration=40)
+    driver, _ = driver_of(graph, told)
+    driver.begin("r", 3)
+    [start] = told.events
+    assert isinstance(start, RunStarted)
+    assert (start.run, start.tasks, start.work, start.jobs) == ("r", 3, 42.0, 3)
+
+
+def test_an_end_tells_attempt_result_and_times() -> None:
+    told = Told()
+    graph = WorkGraph()
+    graph.add("a", retries=1, duration=7)
+    driver, _ = driver_of(graph, told)
+    driver.begin("r", 1)
+    tasks = attempt(driver, driver.step([], 1), Outcome.TIMED_OUT)
+    attempt(driver, tasks)
+    retried = next(event for event in told.events if isinstance(event, TaskRetried))
+    assert (retried.attempt, retried.outcome, retried.result) == (1, Outcome.TIMED_OUT, "result")
+    end = next(event for event in told.events if isinstance(event, TaskEnded))
+    assert (end.attempt, end.work, end.result) == (2, 7.0, "result")
+    assert 0 <= end.seconds < 60
+    times = [event.time for event in told.events]
+    assert times == sorted(times)
+
+
+def test_a_failure_tells_what_is_skipped_because_of_it() -> None:
+    told = Told()
+    driver, _ = driver_of(graph_of(a=[], b=["a"], c=["b"]), told)
+    driver.begin("r", 1)
+    assert attempt(driver, driver.step([], 1), Outcome.FAILED) == []
+    ends = ["a failed", "b skipped because of a", "c skipped because of a"]
+    assert told.words == ["run starts", "a starts 1", *ends, "run ends"]
+
+
+def test_a_stop_from_outside_has_no_cause() -> None:
+    told = Told()
+    driver, _ = driver_of(graph_of(a=[], b=["a"]), told)
+    driver.begin("r", 1)
+    tasks = driver.step([], 1)
+    driver.stop()
+    assert attempt(driver, tasks, Outcome.CANCELLED) == []
+    words = ["run starts", "a starts 1", "b skipped", "a cancelled", "run ends"]
+    assert told.words == words
+
+
+def test_a_stop_is_told_by_the_workers_so_that_who_stops_never_waits() -> None:
+    told = Told()
+    driver, _ = driver_of(graph_of(a=[], b=["a"]), told)
+    driver.begin("r", 1)
+    tasks = driver.step([], 1)
+    before = told.words
+    driver.stop()
+    assert told.words == before
+    attempt(driver, tasks)
+    assert told.words[-1] == "run ends"
+
+
+def test_a_stop_gives_up_what_was_to_be_tried_again() -> None:
+    told = Told()
+    graph = WorkGraph()
+    graph.add("flaky", retries=5)
+    graph.add("head")
+    graph.add("long", after=["head"], duration=9)
+    driver, plan = driver_of(graph, told)
+    driver.begin("r", 2)
+    head, flaky = driver.step([], 2)
+    assert (plan.names[head], plan.names[flaky]) == ("head", "flaky")
+    failed = driver.note(flaky, Outcome.FAILED, None)
+    [long] = driver.step([driver.note(head, Outcome.SUCCEEDED, None), failed], 1)
+    driver.stop()
+    assert attempt(driver, [long]) == []
+    assert "flaky retried 1 failed" in told.words
+    assert told.words[-3:] == ["flaky failed", "long succeeded", "run ends"]
+
+
+def test_listeners_are_told_one_after_the_other() -> None:
+    order: list[str] = []
+    driver, _ = driver_of(
+        graph_of(a=[]), lambda events: order.append("first"), lambda events: order.append("second")
+    )
+    driver.begin("r", 1)
+    attempt(driver, driver.step([], 1))
+    assert order == ["first", "second"] * (len(order) // 2)
+    assert len(order) >= 4
+
+
+def test_outcomes_and_results_are_kept_by_task() -> None:
+    driver, plan = driver_of(graph_of(a=[], b=["a"], c=[]), keep_going=True)
+    driver.begin("r", 1)
+    tasks = driver.step([], 1)
+    while tasks:
+        bad = plan.names[tasks[0]] == "a"
+        tasks = attempt(driver, tasks, Outcome.FAILED if bad else Outcome.SUCCEEDED)
+    by_name = dict(zip(plan.names, driver.outcomes, strict=True))
+    assert by_name == {"a": Outcome.FAILED, "b": Outcome.SKIPPED, "c": Outcome.SUCCEEDED}
+    assert dict(zip(plan.names, driver.attempts, strict=True)) == {"a": 1, "b": 0, "c": 1}
+    assert dict(zip(plan.names, driver.results, strict=True)) == {
+        "a": "result",
+        "b": None,
+        "c": "result",
+    }
+
+
+def test_a_waiting_worker_is_woken_when_there_is_work_for_it() -> None:
+    driver, plan = driver_of(graph_of(a=[], b=["a"], c=["a"]))
+    driver.begin("r", 2)
+    [first] = driver.step([], 1)
+    got: list[list[int]] = []
+    waiter = threading.Thread(target=lambda: got.append(driver.step([], 1)))
+    waiter.start()
+    [mine] = driver.step([driver.note(first, Outcome.SUCCEEDED, None)], 1)
+    waiter.join(20)
+    [[theirs]] = got
+    assert sorted(plan.names[task] for task in (mine, theirs)) == ["b", "c"]
+
+
+def test_waiting_workers_are_let_go_at_the_end() -> None:
+    driver, _ = driver_of(graph_of(a=[]))
+    driver.begin("r", 3)
+    [task] = driver.step([], 1)
+    got: list[list[int]] = []
+    waiters = [threading.Thread(target=lambda: got.append(driver.step([], 1))) for _ in range(2)]
+    for waiter in waiters:
+        waiter.start()
+    assert driver.step([driver.note(task, Outcome.SUCCEEDED, None)], 1) == []
+    for waiter in waiters:
+        waiter.join(20)
+    assert got == [[], []]
+
+
+def test_a_slow_listener_holds_up_who_tells_it_and_nobody_else() -> None:
+    """What the others have to tell meanwhile comes in one batch, after the slow one's."""
+    listening, go_on = threading.Event(), threading.Event()
+    told = Told()
+
+    def slow(events: Sequence[Event]) -> None:
+        if any(isinstance(event, TaskEnded) and event.task == "a" for event in events):
+            listening.set()
+            assert go_on.wait(20)
+
+    driver, plan = driver_of(graph_of(a=[], b=[], c=["b"], d=["c"]), slow, told)
+    driver.begin("r", 2)
+    numbers = {plan.names[task]: task for task in range(plan.tasks)}
+    assert len(driver.step([], 1) + driver.step([], 1)) == 2
+    ended = driver.note(numbers["a"], Outcome.SUCCEEDED, None)
+    teller = threading.Thread(target=driver.step, args=([ended], 1))
+    teller.start()
+    assert listening.wait(20)
+    tasks = [numbers["b"]]
+    while tasks:
+        tasks = attempt(driver, tasks)
+    assert "d succeeded" not in told.words
+    go_on.set()
+    teller.join(20)
+    assert told.words[-5:] == [
+        "c starts 1",
+        "c succeeded",
+        "d starts 1",
+        "d succeeded",
+        "run ends",
+    ]
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_many_workers_tell_everything_once_and_in_order(workers: int) -> None:
+    told = Told()
+    graph = graph_of(**{f"t{n}": [f"t{n - 7}"] if n >= 7 else [] for n in range(400)})
+    driver, _ = driver_of(graph, told)
+    driver.begin("r", workers)
+
+    def work() -> None:
+        tasks = driver.step([], 1)
+        while tasks:
+            tasks = attempt(driver, tasks)
+
+    threads = [threading.Thread(target=work) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(told.words) == len(set(told.words)) == 2 + 2 * 400
+    place = {words: index for index, words in enumerate(told.words)}
+    assert (place["run starts"], place["run ends"]) == (0, 801)
+    for number in range(400):
+        assert place[f"t{number} starts 1"] < place[f"t{number} succeeded"]
+        if number >= 7:
+            assert place[f"t{number - 7} succeeded"] < place[f"t{number} starts 1"]
