@@ -21,14 +21,13 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 
+from parallel_workers.spawning import starter
+
 PAUSE = 0.01
 """Seconds between two looks at something that cannot be waited for."""
 
 ROOM_PATIENCE = 5.0
 """Seconds to wait for room for a process that others, and no child of ours, would have to make."""
-
-_RESET = (signal.SIGPIPE, signal.SIGXFSZ)
-"""The signals that Python ignores on its own account; a child must not inherit that."""
 
 
 class Children:
@@ -36,11 +35,13 @@ class Children:
 
     Args:
         grace: Seconds that a child has to end by itself when it is told to.
+        expected: About how many there will be.
     """
 
-    def __init__(self, grace: float) -> None:
+    def __init__(self, grace: float, expected: int = 1) -> None:
         self.grace = grace
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._start = starter(self._null, expected)
         self._lock = threading.Lock()
         self._alive: set[int] = set()
         self._told: signal.Signals | None = None
@@ -82,18 +83,10 @@ class Children:
         Raises:
             OSError: It cannot be started.
         """
-        output = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-        actions = [
-            (os.POSIX_SPAWN_DUP2, self._null, 0),
-            (os.POSIX_SPAWN_OPEN, 1, log, output, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ]
         hopeful = time.monotonic()
         while True:
             try:
-                pid = os.posix_spawn(
-                    program, words, env, file_actions=actions, setsid=True, setsigdef=_RESET
-                )
+                pid = self._start(program, words, env, log)
                 break
             except OSError as error:
                 if error.errno != errno.EAGAIN or self.ending:

@@ -112,7 +112,7 @@ def command(
     style = choose_style(sys.stdout.encoding, terminal, os.environ)
     progress = Progress(out, style, terminal)
     summary = Summary(_rerun_line(path, options))
-    children = Children(grace)
+    children = Children(grace, expected=plan.tasks)
     attendant = Attendant(children, progress.tick)
     driver = Driver(
         plan,

@@ -1,0 +1,83 @@
+"""Starting a process while other threads go on: `os.posix_spawn` without the interpreter's lock.
+
+`os.posix_spawn` keeps the lock until the new program has replaced the child, which is a quarter of
+all that a short command takes; a worker whose own child has ended meanwhile stands still. Called
+through ctypes, the same function of the C library lets the lock go.
+
+What is handed over are opaque structures, which differ between C libraries in size (and are all
+well below `_ROOM`), and constants that do not differ among those known here.
+"""
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterable, Mapping
+
+from parallel_workers.spawning import LOG_FLAGS, LOG_MODE
+
+_ROOM = 1024
+_SETSIGDEF = 0x04
+_SETSID = 0x80
+
+# With the lock: these only fill in structures, for which nobody has to wait.
+_fill = ctypes.PyDLL(None)
+_posix_spawn = ctypes.CDLL(None).posix_spawn
+_posix_spawn.argtypes = [
+    ctypes.POINTER(ctypes.c_int),
+    ctypes.c_char_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+]
+
+
+class LibcStarter:
+    """Starts processes as sessions of their own; on Linux only.
+
+    Args:
+        null: A file descriptor that they get as standard input.
+        reset: Signals that they do not ignore, although this process may.
+    """
+
+    def __init__(self, null: int, reset: Iterable[signal.Signals]) -> None:
+        self._null = null
+        self._attributes = ctypes.create_string_buffer(_ROOM)
+        signals = ctypes.create_string_buffer(_ROOM)
+        _fill.sigemptyset(signals)
+        for signum in reset:
+            _fill.sigaddset(signals, int(signum))
+        _fill.posix_spawnattr_init(self._attributes)
+        _fill.posix_spawnattr_setsigdefault(self._attributes, signals)
+        _fill.posix_spawnattr_setflags(self._attributes, ctypes.c_short(_SETSIGDEF | _SETSID))
+
+    def __call__(
+        self, program: str, words: tuple[str, ...], env: Mapping[bytes, bytes], log: str
+    ) -> int:
+        """Start a process; as `spawning.Starter` has it."""
+        actions = ctypes.create_string_buffer(_ROOM)
+        path = os.fsencode(log)
+        _fill.posix_spawn_file_actions_init(actions)
+        try:
+            _fill.posix_spawn_file_actions_adddup2(actions, self._null, 0)
+            _fill.posix_spawn_file_actions_addopen(actions, 1, path, LOG_FLAGS, LOG_MODE)
+            _fill.posix_spawn_file_actions_adddup2(actions, 1, 2)
+            pid = ctypes.c_int()
+            error = _posix_spawn(
+                pid,
+                os.fsencode(program),
+                actions,
+                self._attributes,
+                _array([os.fsencode(word) for word in words]),
+                _array([b"%b=%b" % item for item in env.items()]),
+            )
+        finally:
+            _fill.posix_spawn_file_actions_destroy(actions)
+        if error:
+            raise OSError(error, os.strerror(error))
+        return pid.value
+
+
+def _array(texts: list[bytes]) -> ctypes.Array[ctypes.c_char_p]:
+    """Return texts as C has a list of them: with a null pointer at its end."""
+    return (ctypes.c_char_p * (len(texts) + 1))(*texts)
