@@ -178,6 +178,7 @@ def test_the_graph_is_the_same_wherever_the_text_is_cut(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk, "PART_SIZE", part_size)
+        patch.setattr(bulk, "_GROUP_SIZE", 2)
         assert_same(read(records), records)
 
 

@@ -1,16 +1,13 @@
 """`run`: run a work graph."""
 
-import gc
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from parallel_workers.children import Children
-from parallel_workers.cli.attend import Attendant
-from parallel_workers.cli.bodies import CommandText, commands_of, make_bodies, shown_command
-from parallel_workers.cli.console import show, tell
+from parallel_workers.cli.bodies import CommandText, commands_of, shown_command
+from parallel_workers.cli.conduct import conduct
+from parallel_workers.cli.console import show
 from parallel_workers.cli.inputs import (
     find_input,
     format_option,
@@ -18,20 +15,11 @@ from parallel_workers.cli.inputs import (
     load_graph,
     strict_option,
 )
-from parallel_workers.commands import CommandRunner
 from parallel_workers.cores import usable_cores
-from parallel_workers.driver import Driver
 from parallel_workers.durations import parse_duration
 from parallel_workers.errors import UsageError
-from parallel_workers.executors.threads import ThreadsExecutor
-from parallel_workers.frontier import Frontier
 from parallel_workers.logs import KeptLogs, PassingLogs
 from parallel_workers.plan import Plan
-from parallel_workers.reports.output import Output
-from parallel_workers.reports.progress import Progress
-from parallel_workers.reports.style import choose_style
-from parallel_workers.reports.summary import Summary
-from parallel_workers.reports.terminal import find_terminal
 from parallel_workers.state import STATE_DIRECTORY, new_passing_run, new_run, remove_run
 from parallel_workers.wording import one_line
 
@@ -100,50 +88,24 @@ def command(
     if dry_run:
         _print_order(plan, jobs, commands)
         return
-    options = {
-        "-C": directory,
-        "--format": format_name,
-        "--command": template,
-        "--programs": programs,
-    }
-    run, logs = new_passing_run() if no_journal else new_run(state)
-    out = Output(sys.stdout.fileno())
-    terminal = find_terminal(sys.stdout.fileno(), os.environ)
-    style = choose_style(sys.stdout.encoding, terminal, os.environ)
-    progress = Progress(out, style, terminal)
-    summary = Summary(_rerun_line(path, options))
-    children = Children(grace, expected=plan.tasks)
-    attendant = Attendant(children, progress.tick)
-    driver = Driver(
+    rerun = _rerun_line(
+        path,
+        {"-C": directory, "--format": format_name, "--command": template, "--programs": programs},
+    )
+    run, place = new_passing_run() if no_journal else new_run(state)
+    status = conduct(
         plan,
-        Frontier.of(plan, keep_going=keep_going),
-        [progress, summary, attendant.listen],
+        commands,
+        run=run,
+        logs=PassingLogs(place) if no_journal else KeptLogs(place),
+        jobs=jobs,
+        keep_going=keep_going,
+        grace=grace,
+        rerun=rerun,
     )
-    runner = CommandRunner(
-        children,
-        PassingLogs(logs) if no_journal else KeptLogs(logs),
-        {**os.environb, b"PW_RUN": run.encode()},
-    )
-    executor = ThreadsExecutor(driver, make_bodies(plan, commands, runner), jobs)
-    # From here on only what the run itself makes is worth walking through.
-    gc.freeze()
-    gc.enable()
-    with attendant.hearing():
-        driver.begin(run, jobs)
-        executor.start()
-        signum = attendant.wait(driver)
-        if signum is not None and attendant.gave_up:
-            ctx.exit(128 + signum)
-        executor.join()
-    progress.close()
-    out.write(style.encode(summary.text(style)))
-    if out.broken is not None:
-        tell(f"warning: standard output could not be written to the end: {out.broken}")
-    if no_journal and summary.all_succeeded:
-        remove_run(logs)
-    if signum is not None:
-        ctx.exit(128 + signum)
-    ctx.exit(0 if summary.all_succeeded else 1)
+    if no_journal and status == 0:
+        remove_run(place)
+    ctx.exit(status)
 
 
 def _seconds(grace: str) -> float:

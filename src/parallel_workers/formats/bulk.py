@@ -32,6 +32,8 @@ _MAYBE_KEY: Final = re.compile(rb'"[ \t\r\n]*:')
 _DEEPEST_FREE_DATA: Final = 50
 """How many levels of free data are plain: less than the other reader allows."""
 
+_GROUP_SIZE: Final = 1 << 10
+"""How many tasks are taken at a time to add to their successors."""
 
 _Rows = Sequence[Collection[str]]
 """The names in a list of each of some records."""
@@ -309,8 +311,11 @@ def _add_ancestors(graph: WorkGraph, told: _Told, texts: Iterable[bytes]) -> Non
     """Add the edges that only lists of ancestors tell.
 
     Such a list must hold all that tell the same edge in a list of successors, and beside those only
-    records that have no list of successors.
+    records that have no list of successors. The edges found are put aside by the group of tasks at
+    which they begin, so that a cache holds the rows that are added to at one time.
     """
+    size = len(graph.names)
+    groups: list[list[int]] = [[] for _ in range(0, size, _GROUP_SIZE)]
     predecessors = graph.predecessors()
     for number, row in enumerate(_rows_of_ancestors(graph.numbers, texts)):
         if not told.has_ancestors[number]:
@@ -320,7 +325,9 @@ def _add_ancestors(graph: WorkGraph, told: _Told, texts: Iterable[bytes]) -> Non
         if sorted(telling) != predecessors[number] or len(set(silent)) < len(silent):
             raise _NotPlain
         for ancestor in silent:
-            graph.successors[ancestor].append(number)
+            groups[ancestor // _GROUP_SIZE].append(ancestor * size + number)
+    for edge in chain.from_iterable(groups):
+        graph.successors[edge // size].append(edge % size)
 
 
 def _rows_of_ancestors(numbers: dict[str, int], texts: Iterable[bytes]) -> Iterator[list[int]]:
