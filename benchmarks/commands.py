@@ -13,13 +13,13 @@ import os
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+
+from timing import wall
 
 Edges = list[list[int]]
 
@@ -72,12 +72,6 @@ def write_ours(directory: Path, predecessors: Edges, command: str) -> None:
     (directory / "work.json").write_text(json.dumps(records))
 
 
-def wall(command: Sequence[str], directory: Path) -> float:
-    start = time.perf_counter()
-    subprocess.run(command, cwd=directory, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
-
-
 def measure(shape: str, command: str, tasks: int, jobs: int, rounds: int) -> dict[str, float]:
     ninja = os.path.join(sysconfig.get_path("scripts"), "ninja")
     runners = {
@@ -92,12 +86,13 @@ def measure(shape: str, command: str, tasks: int, jobs: int, rounds: int) -> dic
         write_ninja(directory, predecessors, command)
         write_make(directory, predecessors, command)
         times: dict[str, list[float]] = {runner: [] for runner in runners}
-        for _ in range(rounds):
+        for _ in range(rounds + 1):
             for runner, words in runners.items():
                 times[runner].append(wall([*words, f"-j{jobs}"], directory))
                 # What ninja remembers of the run must not shorten the next one.
                 (directory / ".ninja_log").unlink(missing_ok=True)
-    return {runner: statistics.median(values) for runner, values in times.items()}
+    # The first round warms up.
+    return {runner: statistics.median(values[1:]) for runner, values in times.items()}
 
 
 def main() -> None:
@@ -114,9 +109,9 @@ def main() -> None:
     for command, (most_ninja, most_make) in TARGETS.items():
         for shape in SHAPES:
             times = measure(shape, command, options.tasks, options.jobs, options.rounds)
-            cost = {runner: t / options.tasks * 1e6 for runner, t in times.items()}
+            costs = "".join(f"{t / options.tasks * 1e6:7.0f}" for t in times.values())
             print(
-                f"{command:14}{shape:8}{cost['ours']:7.0f}{cost['ninja']:7.0f}{cost['make']:7.0f}   "
+                f"{command:14}{shape:8}{costs}   "
                 f"{times['ours'] / times['ninja']:.2f} ({most_ninja:.2f})   "
                 f"{times['ours'] / times['make']:.2f} ({most_make:.2f})",
                 flush=True,

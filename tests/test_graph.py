@@ -37,7 +37,7 @@ def test_what_waits_for_a_name_that_nobody_has_is_an_error_that_suggests_the_nea
     graph = WorkGraph()
     graph.add("build")
     graph.add("test", after=["biuld"])
-    with pytest.raises(UnknownTaskError, match='test waits for biuld.*did you mean "build"'):
+    with pytest.raises(UnknownTaskError, match=r'test waits for biuld.*did you mean "build"'):
         graph.topology()
 
 

@@ -1,5 +1,6 @@
 """Plans: priorities, critical paths, bounds."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_a_schedule_is_possible_and_within_its_bounds(graph: WorkGraph, jobs: in
     assert plan.lower_bound(jobs) <= makespan + 1e-9
     for worker in {slot.worker for slot in slots}:
         own = sorted((slot.start, slot.finish) for slot in slots if slot.worker == worker)
-        assert all(first[1] <= second[0] for first, second in zip(own, own[1:], strict=False))
+        assert all(first[1] <= second[0] for first, second in itertools.pairwise(own))
     if jobs:
         assert len({slot.worker for slot in slots}) <= jobs
         # Graham's bound for any list schedule.
@@ -96,7 +97,7 @@ def test_the_critical_path_is_a_path_as_long_as_the_span(graph: WorkGraph) -> No
     path = plan.critical_path
     duration = dict(zip(plan.names, plan.durations, strict=True))
     assert sum(duration[name] for name in path) == pytest.approx(plan.span)
-    for earlier, later in zip(path, path[1:], strict=False):
+    for earlier, later in itertools.pairwise(path):
         assert graph.number(later) in graph.successors[graph.number(earlier)]
 
 

@@ -9,9 +9,12 @@ def main() -> None:
     # What imports and readers build is there to stay; walking through it again and again takes
     # longer than a small run. `run` turns collection on again before anything runs.
     gc.disable()
-    from parallel_workers.cli import run_program
+    try:
+        from parallel_workers.cli import run_program
 
-    status = run_program()
+        status = run_program()
+    except KeyboardInterrupt:
+        status = 130
     # All that was to be written has been; taking the interpreter apart would only take time.
     os._exit(status)
 
