@@ -26,7 +26,7 @@ def spawn(children: Children, directory: Path, script: str, **env: str) -> int:
     """Start a shell with a script, in which $D is the directory; its log is `log` there."""
     more = {key.encode(): value.encode() for key, value in {"D": str(directory), **env}.items()}
     words = ("/bin/sh", "-c", script)
-    return children.spawn("/bin/sh", words, {**ENV, **more}, str(directory / "log"))
+    return children.spawn("/bin/sh", words, ENV, more, str(directory / "log"))
 
 
 def end_of(children: Children, directory: Path, script: str, **env: str) -> tuple[int, str]:
@@ -80,9 +80,9 @@ def test_a_pipe_whose_reader_has_gone_ends_the_writer_quietly(
 
 def test_what_cannot_be_started_is_an_error(children: Children, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        children.spawn("/none", ("none",), {}, str(tmp_path / "log"))
+        children.spawn("/none", ("none",), {}, {}, str(tmp_path / "log"))
     with pytest.raises(FileNotFoundError):
-        children.spawn("/bin/true", ("true",), {}, str(tmp_path / "none" / "log"))
+        children.spawn("/bin/true", ("true",), {}, {}, str(tmp_path / "none" / "log"))
 
 
 def test_a_child_within_its_time_limit_is_left_alone(children: Children, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_sessions_are_told_apart_whatever_their_programs_are_called(
 ) -> None:
     program = tmp_path / ") S 1 (x\n"
     program.symlink_to("/bin/sleep")
-    pid = children.spawn(str(program), ("sleep", "60"), ENV, str(tmp_path / "log"))
+    pid = children.spawn(str(program), ("sleep", "60"), ENV, {}, str(tmp_path / "log"))
     assert groups_by_session()[pid] == {pid}
     children.tell_all(signal.SIGKILL)
     children.wait(pid, None)

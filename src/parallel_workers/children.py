@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 
-from parallel_workers.spawning import starter
+from parallel_workers.spawning import Environment, starter
 
 PAUSE = 0.01
 """Seconds between two looks at something that cannot be waited for."""
@@ -64,7 +64,7 @@ class Children:
         os.close(self._null)
 
     def spawn(
-        self, program: str, words: tuple[str, ...], env: Mapping[bytes, bytes], log: str
+        self, program: str, words: tuple[str, ...], base: Environment, own: Environment, log: str
     ) -> int:
         """Start a child with nothing to read, whose output and errors go into a file.
 
@@ -74,8 +74,9 @@ class Children:
         Args:
             program: The path of the program.
             words: Its arguments, the name it is called by first.
-            env: Its whole environment.
-            log: The path of the file, which is made anew.
+            base: The environment that it shares with others, always the same object.
+            own: What it has in its environment over that.
+            log: The path of the file; there is none, or it is empty.
 
         Returns:
             The process id, to be given to `wait`.
@@ -86,7 +87,7 @@ class Children:
         hopeful = time.monotonic()
         while True:
             try:
-                pid = self._start(program, words, env, log)
+                pid = self._start(program, words, base, own, log)
                 break
             except OSError as error:
                 if error.errno != errno.EAGAIN or self.ending:

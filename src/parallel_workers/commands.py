@@ -17,6 +17,8 @@ from parallel_workers.shell import split_simple
 
 SHELL = "/bin/sh"
 
+_SET_BY_ATTEMPTS = (b"PW_TASK", b"PW_ATTEMPT", b"PW_POSITION")
+
 _IN_DIRECTORY = 'cd "$1" && shift && exec "$@"'
 """How a child starts in another directory while no thread of ours leaves its own."""
 
@@ -71,7 +73,8 @@ class CommandRunner:
     def __init__(self, children: Children, logs: Logs, env: Mapping[bytes, bytes]) -> None:
         self._children = children
         self._logs = logs
-        self._env = env
+        # What every attempt sets anyway is left out of what all of them share.
+        self._env = {name: value for name, value in env.items() if name not in _SET_BY_ATTEMPTS}
         self._programs: dict[tuple[str, str | None, bytes | None], str] = {}
 
     def run(self, command: Command, attempt: int) -> tuple[Outcome, CommandResult]:
@@ -85,9 +88,9 @@ class CommandRunner:
             How it ended, and what is left of it.
         """
         log = self._logs.open(command.log, attempt)
-        env = {**self._env, b"PW_ATTEMPT": b"%d" % attempt, **command.env}
+        own = {b"PW_ATTEMPT": b"%d" % attempt, **command.env}
         try:
-            pid = self._spawn(command, env, log)
+            pid = self._spawn(command, own, log)
         except _NotStartedError as error:
             log, size = self._logs.close(log, command.log, attempt, alone=True)
             outcome = Outcome.CANCELLED if self._children.ending else Outcome.FAILED
@@ -102,22 +105,24 @@ class CommandRunner:
             outcome = Outcome.CANCELLED if self._children.ending else Outcome.FAILED
         return outcome, CommandResult(command.text, status, log, size)
 
-    def _spawn(self, command: Command, env: dict[bytes, bytes], log: str) -> int:
+    def _spawn(self, command: Command, own: dict[bytes, bytes], log: str) -> int:
         if command.cwd is not None and not os.path.isdir(command.cwd):
             raise _NotStartedError(_why_not_a_directory(command.cwd))
-        program = self._find(command.words[0], command.cwd, env.get(b"PATH"))
+        path = own.get(b"PATH", self._env.get(b"PATH"))
+        program = self._find(command.words[0], command.cwd, path)
         words = command.words
         if command.cwd is not None:
             words = (SHELL, "-c", _IN_DIRECTORY, SHELL, command.cwd, program, *words[1:])
             program = SHELL
         try:
-            return self._children.spawn(program, words, env, log)
+            return self._children.spawn(program, words, self._env, own, log)
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise _NotStartedError(_why(error, program, log)) from None
         # A script that names no interpreter is the shell's, as it is when a shell starts it.
+        script = (SHELL, program, *words[1:])
         try:
-            return self._children.spawn(SHELL, (SHELL, program, *words[1:]), env, log)
+            return self._children.spawn(SHELL, script, self._env, own, log)
         except OSError as error:
             raise _NotStartedError(_why(error, program, log)) from None
 

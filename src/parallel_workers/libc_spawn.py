@@ -11,11 +11,11 @@ well below `_ROOM`), and constants that do not differ among those known here.
 import ctypes
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from parallel_workers.spawning import LOG_FLAGS, LOG_MODE
+from parallel_workers.spawning import LOG_FLAGS, LOG_MODE, Environment
 
-_ROOM = 1024
+_ROOM = 512
 _SETSIGDEF = 0x04
 _SETSID = 0x80
 
@@ -42,6 +42,8 @@ class LibcStarter:
 
     def __init__(self, null: int, reset: Iterable[signal.Signals]) -> None:
         self._null = null
+        self._base: Environment = {}
+        self._base_block: list[bytes] = []
         self._attributes = ctypes.create_string_buffer(_ROOM)
         signals = ctypes.create_string_buffer(_ROOM)
         _fill.sigemptyset(signals)
@@ -52,7 +54,7 @@ class LibcStarter:
         _fill.posix_spawnattr_setflags(self._attributes, ctypes.c_short(_SETSIGDEF | _SETSID))
 
     def __call__(
-        self, program: str, words: tuple[str, ...], env: Mapping[bytes, bytes], log: str
+        self, program: str, words: tuple[str, ...], base: Environment, own: Environment, log: str
     ) -> int:
         """Start a process; as `spawning.Starter` has it."""
         actions = ctypes.create_string_buffer(_ROOM)
@@ -69,13 +71,26 @@ class LibcStarter:
                 actions,
                 self._attributes,
                 _array([os.fsencode(word) for word in words]),
-                _array([b"%b=%b" % item for item in env.items()]),
+                _array(self._block(base, own)),
             )
         finally:
             _fill.posix_spawn_file_actions_destroy(actions)
         if error:
             raise OSError(error, os.strerror(error))
         return pid.value
+
+    def _block(self, base: Environment, own: Environment) -> list[bytes]:
+        """Return an environment as C has it; what is shared is put together once."""
+        if any(name in base for name in own):
+            return _lines({**base, **own})
+        if base is not self._base:
+            self._base_block = _lines(base)
+            self._base = base
+        return self._base_block + _lines(own)
+
+
+def _lines(env: Environment) -> list[bytes]:
+    return [b"%b=%b" % item for item in env.items()]
 
 
 def _array(texts: list[bytes]) -> ctypes.Array[ctypes.c_char_p]:

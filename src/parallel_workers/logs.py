@@ -92,8 +92,8 @@ class PassingLogs:
 
     def close(self, path: str, name: str, attempt: int, *, alone: bool) -> tuple[str, int]:
         """Return the path of the log of an attempt that has ended, and its size in bytes."""
-        size = _size(path)
-        if not size and alone and not _is_written_to(path):
+        size, free = _look_at(path)
+        if free and alone:
             self._free.append(path)
             return path, 0
         named = f"{self._directory}/{name}.{attempt}.log"
@@ -104,30 +104,31 @@ class PassingLogs:
         return named, size
 
 
+def _look_at(path: str) -> tuple[int, bool]:
+    """Return the size of a log, and whether it is empty and is certain to stay so.
+
+    A daemon has left its group and its session, but not the files that it was started with. The
+    system grants a lease for reading on a file that nobody has open for writing, and on no other.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0, False
+    try:
+        size = os.fstat(fd).st_size
+        if size or sys.platform != "linux":
+            return size, False
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return 0, False
+    finally:
+        os.close(fd)
+    return 0, True
+
+
 def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except OSError:
         return 0
-
-
-def _is_written_to(path: str) -> bool:
-    """Return whether a process may still have a file open for writing, where that can be told.
-
-    A daemon has left its group and its session, but not the files that it was started with. The
-    system grants a lease for reading on a file that nobody has open for writing, and on no other.
-    """
-    if sys.platform != "linux":
-        return False
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return True
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False

@@ -5,31 +5,36 @@ import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 MANY = 250
 """From how many children on it is worth to import what starts them faster."""
 
-LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# To truncate a file costs even if it is empty, and a log always is when its attempt starts.
+LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 LOG_MODE = 0o600
 
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ)
 """The signals that Python ignores on its own account; a child must not inherit that."""
 
 
+Environment: TypeAlias = Mapping[bytes, bytes]
+
+
 class Starter(Protocol):
     """Starts a process."""
 
     def __call__(
-        self, program: str, words: tuple[str, ...], env: Mapping[bytes, bytes], log: str
+        self, program: str, words: tuple[str, ...], base: Environment, own: Environment, log: str
     ) -> int:
         """Start a process.
 
         Args:
             program: The path of the program.
             words: Its arguments, the name it is called by first.
-            env: Its whole environment.
-            log: The path of the file for its output and errors, which is made anew.
+            base: The environment that it shares with others, always the same object.
+            own: What it has in its environment over that.
+            log: The path of the file for its output and errors; there is none, or it is empty.
 
         Returns:
             The process id.
@@ -54,11 +59,13 @@ def starter(null: int, expected: int) -> Starter:
 
 
 def _start(
-    null: int, program: str, words: tuple[str, ...], env: Mapping[bytes, bytes], log: str
+    null: int, program: str, words: tuple[str, ...], base: Environment, own: Environment, log: str
 ) -> int:
     actions = [
         (os.POSIX_SPAWN_DUP2, null, 0),
         (os.POSIX_SPAWN_OPEN, 1, log, LOG_FLAGS, LOG_MODE),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    return os.posix_spawn(program, words, env, file_actions=actions, setsid=True, setsigdef=_RESET)
+    return os.posix_spawn(
+        program, words, {**base, **own}, file_actions=actions, setsid=True, setsigdef=_RESET
+    )
