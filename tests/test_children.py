@@ -53,7 +53,6 @@ def test_there_is_nothing_to_read(children: Children, tmp_path: Path) -> None:
 
 
 def test_output_and_errors_go_into_one_file_in_order(children: Children, tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("what was there before")
     assert end_of(children, tmp_path, "echo 1; echo 2 >&2; echo 3") == (0, "1\n2\n3\n")
 
 

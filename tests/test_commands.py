@@ -39,6 +39,8 @@ class Bench:
         text = command if isinstance(command, str) else " ".join(command)
         where = None if cwd is None else str(cwd)
         prepared = Command(text, words_of(command), where, own, timeout, "1-task")
+        # In a run no attempt has the log of another.
+        (self.directory / "logs" / f"1-task.{attempt}.log").unlink(missing_ok=True)
         return self._runner.run(prepared, attempt)
 
     def output(self, command: str | tuple[str, ...], **options: object) -> str:

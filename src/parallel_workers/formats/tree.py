@@ -13,6 +13,8 @@ from parallel_workers.wording import shown
 DEEPEST = 200
 """How deep a document may be nested; only free data has a reason to be deeper than five levels."""
 
+TOO_DEEP = f"nested more than {DEEPEST} levels deep; make it flatter"
+
 EMPTY = "is empty; to run nothing, write []"
 """What a text is called that holds nothing but white space and comments."""
 
@@ -94,7 +96,7 @@ def build(events: Iterable[Event], faults: list[Malformed]) -> object:
             inside.append(item)
         if kind is BEGIN:
             if len(around) == DEEPEST:
-                raise Malformed(mark, f"nested more than {DEEPEST} levels deep; make it flatter")
+                raise Malformed(mark, TOO_DEEP)
             around.append((inside, mark))
             inside = item
     return root[0]

@@ -16,6 +16,7 @@ from parallel_workers.formats.tree import (
     END,
     KEY,
     MERGE,
+    TOO_DEEP,
     VALUE,
     Event,
     Malformed,
@@ -128,6 +129,8 @@ def _not_yaml(error: Any, text: str) -> Malformed:
     # The end of the text counts as a line of its own there.
     line = min(mark.line, text.rstrip().count("\n")) + 1 if mark else None
     why = error.problem or "it cannot be read"
+    if "nesting depth" in why:  # libyaml has a limit of its own
+        return Malformed(line, TOO_DEEP)
     if error.context and error.context_mark:
         why += f" {error.context} that begins on line {error.context_mark.line + 1}"
     if "cannot start any token" in why:
