@@ -56,7 +56,6 @@ def test_a_failure_stops_what_has_not_started_and_lets_run_what_runs() -> None:
     assert frontier.step([~0], 2) == []
     assert [STATES[s] for s in frontier.state] == ["failed", "running", "skipped", "skipped"]
     assert frontier.cause == {2: 0, 3: 0}
-    assert frontier.stop_cause == 0
     assert frontier.step([1], 2) == []
     assert frontier.state[1] == SUCCEEDED
     assert frontier.unfinished == 0
@@ -187,7 +186,7 @@ def check_invariants(frontier: Frontier, model: Model, tasks: int) -> None:
     assert frontier.unfinished == sum(state < SUCCEEDED for state in frontier.state)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data(), graph=numbered_graphs())
 def test_it_does_what_the_model_does(data: st.DataObject, graph: Numbers) -> None:
     policy = data.draw(policies(graph))

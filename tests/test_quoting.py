@@ -204,3 +204,29 @@ def test_a_plain_value_stays_as_it_is_in_the_arguments_of_a_plain_command() -> N
 )
 def test_a_value_that_could_be_syntax_is_quoted(text: str, value: str, expected: str) -> None:
     assert filled(text, value) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sh -c -e \0",
+        "sh -c -- \0",
+        '"sh" -c \0',
+        "sh '-c' \0",
+        "s\\h -c \0",
+        "/usr/bin/rbash -c \0",
+        "eva''l \0",
+        "script -qc \0 /dev/null",
+        "flock F -c \0",
+    ],
+)
+def test_a_value_is_no_shell_text_however_the_shell_is_written(text: str) -> None:
+    with pytest.raises(PlaceError):
+        quotes_for(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["sh -c 'echo \"$1\"' sh \0", "bash -e -c 'a b' x \0", "deploy -c \0", "ls sh \0"]
+)
+def test_a_value_behind_the_text_of_another_shell_is_an_argument(text: str) -> None:
+    assert len(quotes_for(text)) == 1

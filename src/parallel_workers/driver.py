@@ -160,8 +160,10 @@ class Driver:
             self._events.append(self._ended(task, outcome))
             return
         name, attempt, seconds = self._plan.names[task], self.attempts[task], self._seconds[task]
-        time = self._epoch + self._started[task] + seconds
-        self._events.append(TaskRetried(time, name, attempt, outcome, seconds, self.results[task]))
+        ended_at = self._epoch + self._started[task] + seconds
+        self._events.append(
+            TaskRetried(ended_at, name, attempt, outcome, seconds, self.results[task])
+        )
 
     def _tell_given_up(self) -> None:
         for task in self._frontier.given_up:

@@ -79,7 +79,6 @@ class Frontier:
         state: By number, the state.
         waiting: By number, how many predecessors have not ended.
         cause: For each task marked as not to run, the task whose failure is the reason.
-        stop_cause: The task whose failure stopped the frontier; None if none did.
         skipped: Tasks skipped since somebody last cleared this list, in order.
         given_up: Tasks that had failed and lost their next attempt to a stop, likewise.
         running: How many tasks are RUNNING.
@@ -120,7 +119,6 @@ class Frontier:
             self.state[task] = READY
         self.waiting = list(waits)
         self.cause: dict[int, int] = {}
-        self.stop_cause: int | None = None
         self.skipped: list[int] = []
         self.given_up: list[int] = []
         self.running = 0
@@ -144,11 +142,6 @@ class Frontier:
             limits=[limit for _, limit in plan.pools],
             keep_going=keep_going,
         )
-
-    @property
-    def stopped(self) -> bool:
-        """Whether nothing will start any more."""
-        return self._stopped
 
     @property
     def has_ready(self) -> bool:
@@ -180,7 +173,6 @@ class Frontier:
         if self._stopped:
             return
         self._stopped = True
-        self.stop_cause = cause
         self._ready.clear()
         if self._pools is not None:
             self._pools.clear()

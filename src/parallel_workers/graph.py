@@ -197,10 +197,6 @@ class WorkGraph:
         assert name is not None
         return name
 
-    def tasks(self) -> Iterable[Task]:
-        """Return all tasks, in the order in which they came."""
-        return (Task(self, number) for number in self.numbers.values())
-
     def topology(self) -> Topology:
         """Return an order that respects all edges, and the position of each task.
 

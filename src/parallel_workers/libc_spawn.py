@@ -61,11 +61,12 @@ class LibcStarter:
         path = os.fsencode(log)
         _fill.posix_spawn_file_actions_init(actions)
         try:
-            _fill.posix_spawn_file_actions_adddup2(actions, self._null, 0)
-            _fill.posix_spawn_file_actions_addopen(actions, 1, path, LOG_FLAGS, LOG_MODE)
-            _fill.posix_spawn_file_actions_adddup2(actions, 1, 2)
             pid = ctypes.c_int()
-            error = _posix_spawn(
+            error = (
+                _fill.posix_spawn_file_actions_adddup2(actions, self._null, 0)
+                or _fill.posix_spawn_file_actions_addopen(actions, 1, path, LOG_FLAGS, LOG_MODE)
+                or _fill.posix_spawn_file_actions_adddup2(actions, 1, 2)
+            ) or _posix_spawn(
                 pid,
                 os.fsencode(program),
                 actions,

@@ -155,11 +155,10 @@ _SINGLE_TOKENS = r"(?P<value>\0)|(?P<close>')|(?P<word>[^'\0]+)"
 _PREFIX = r"""\s*(?:(?:then|do|else|elif|if|while|until|time|!|\{|command|builtin)\s+
                  | \w+=\S*\s+ | \d*[<>]\S*\s+)* [\\'"]*"""
 _EVAL = rf"(?:^|[;&|()`\n]) {_PREFIX} (eval) (?![^\s;&|'\"])"
-_READS_AGAIN = rf"{_PREFIX} (trap|alias|let|declare|typeset|integer) ['\"]?\s"
-_SHELL_C = (
-    r"(?:^|[\s/])(?:(?:ba|da|k|mk|z|a)?sh(?:\s+[-+]\S+(?:\s+[a-z]+)?)*|(?:su|runuser)(?:\s+\S+)*)"
-    r"\s+-\w*c\s+$"
-)
+_READS_AGAIN = rf"{_PREFIX} (eval|trap|alias|let|declare|typeset|integer) \s"
+_SHELLS = {"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "rbash", "busybox"}
+_RUNS_TEXT = _SHELLS | {"su", "runuser", "script", "flock"}
+"""Programs that execute the shell text that follows an option `-c`."""
 
 _NOT_BEHIND = "a field cannot stand within or behind"
 _USE_VARIABLE = 'begin with n={…}; and write "$n" there'
@@ -245,12 +244,12 @@ class _Reader:
     def _check_command(self, at: int) -> None:
         """Refuse a value in the words of a command that is known to read them as shell text."""
         assert self.word is not None
-        before = self.text[self.command : self.word]
+        before = re.sub(r"[\\'\"]", "", self.text[self.command : self.word])
         if found := _pattern(_READS_AGAIN).match(before):
             raise PlaceError(
                 at, f"a field cannot stand in the words of {found[1]}, which reads them once more"
             )
-        if _pattern(_SHELL_C).search(before):
+        if _expects_shell_text(before.split()):
             raise PlaceError(
                 at,
                 "a field cannot stand in a text that another shell reads; "
@@ -264,3 +263,17 @@ class _Reader:
             return
         rest = self.text[at:]
         raise PlaceError(value, next(why for like, why in _UNREAD if re.match(like, rest)))
+
+
+def _expects_shell_text(words: list[str]) -> bool:
+    """Tell whether the word behind these would be executed by a shell.
+
+    It would if one of them is the name of a shell, an option with a c follows, and then nothing
+    but options; what stands behind the text itself is only an argument.
+    """
+    shells = [index for index, word in enumerate(words) if word.rpartition("/")[2] in _RUNS_TEXT]
+    if not shells:
+        return False
+    options = words[shells[0] + 1 :]
+    with_c = [index for index, word in enumerate(options) if word[0] == "-" and "c" in word]
+    return bool(with_c) and all(word[0] in "-+" for word in options[with_c[0] + 1 :])

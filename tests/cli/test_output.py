@@ -86,6 +86,7 @@ def test_what_failed_is_told_again_and_last(tmp_path: Path) -> None:
         *[rf"  its log: {log}/1-build\.1\.log"],
         *[r"  run it again: parallel-workers run work\.json build", r""],
         *[r"✗ killed  killed by SIGSEGV after .*", r"  \$ kill -SEGV \$\$", r"  no output"],
+        *[rf"  its log: {log}/2-killed\.1\.log"],
         *[r"  run it again: parallel-workers run work\.json killed", r""],
         *[r"2 skipped because of build", r""],
         *[r"1 succeeded, 2 failed, 2 skipped in .*, speed-up .*"],

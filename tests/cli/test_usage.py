@@ -166,3 +166,31 @@ def test_the_program_can_be_started_by_its_names(tmp_path: Path) -> None:
         program = Path(sys.executable).with_name(name)
         done = subprocess.run([program, "check"], cwd=tmp_path, capture_output=True, check=False)
         assert (done.returncode, done.stdout) == (0, b"work.json: 1 task, no errors\n")
+
+
+def test_convert_writes_through_a_link_and_keeps_who_may_read(here: Path) -> None:
+    target = here / "kept.json"
+    target.write_text("old")
+    target.chmod(0o600)
+    (here / "link.json").symlink_to("kept.json")
+    ended = run(here, "convert", "work.json", "-o", "link.json")
+    assert ended.status == 0
+    assert (here / "link.json").is_symlink()
+    assert [record["name"] for record in json.loads(target.read_text())] == ["a", "b"]
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_convert_writes_into_a_pipe_and_leaves_it_one(here: Path) -> None:
+    os.mkfifo(here / "pipe")
+    with subprocess.Popen(["cat", "pipe"], cwd=here, stdout=subprocess.PIPE) as reader:
+        assert run(here, "convert", "work.json", "-o", "pipe").status == 0
+        output, _ = reader.communicate(timeout=30)
+    assert len(json.loads(output)) == 2
+    assert (here / "pipe").is_fifo()
+
+
+def test_convert_does_not_write_json_under_a_name_that_says_toml(here: Path) -> None:
+    ended = run(here, "convert", "work.json", "--to", "workfile", "-o", "work.toml")
+    assert ended.status == 2
+    assert "ends in .json" in ended.errors
+    assert not (here / "work.toml").exists()

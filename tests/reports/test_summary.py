@@ -169,7 +169,7 @@ def test_names_are_cut_where_they_are_long_but_not_in_the_line_that_runs_them(lo
     name = "x" * 3000
     lines = told(ended(name, Outcome.FAILED, logs.result(status=1))).split("\n")
     assert len(lines[1]) < 300
-    assert lines[4].endswith(name)
+    assert lines[5].endswith(name)
 
 
 def test_nothing_that_a_log_holds_reaches_the_terminal_raw(logs: Logs) -> None:

@@ -53,6 +53,8 @@ def run_program() -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None) or click.Context(program, info_name=_NAME)
         tell(f"error: {error.format_message()} ({context.command_path} --help tells more)")
+    except OSError as error:
+        tell(f"error: standard output cannot be written: {error.strerror}")
     except (click.Abort, KeyboardInterrupt):
         # Before anything runs; a run hears of interrupts in its own way.
         return 130

@@ -23,7 +23,7 @@ from parallel_workers.children import Children
 from parallel_workers.driver import Driver
 from parallel_workers.events import Event, RunEnded
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """The signals that end a run in order."""
 
 

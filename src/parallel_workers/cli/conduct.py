@@ -72,6 +72,7 @@ def conduct(
         if signum is not None and attendant.gave_up:
             return 128 + signum
         executor.join()
+    children.close()
     progress.close()
     out.write(style.encode(summary.text(style)))
     if out.broken is not None:

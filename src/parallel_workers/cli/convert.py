@@ -1,6 +1,8 @@
 """`convert`: write the graph of a file in another format."""
 
+import contextlib
 import os
+import stat
 from collections.abc import Sequence
 
 import click
@@ -34,6 +36,8 @@ def command(
     path, others = find_input(file)
     if others:
         raise UsageError(f"convert takes one FILE; what is {others[0]}?")
+    if output is not None:
+        _check_suffix(output, to)
     graph = load_graph(path, format_name, strict)
     text = formats.dump(graph, to)
     for loss in at_most(formats.losses(graph, to), "warning"):
@@ -41,17 +45,41 @@ def command(
     if output is None or output == "-":
         show(text)
     else:
-        _replace(output, text)
+        _write(output, text)
+
+
+def _check_suffix(path: str, to: str) -> None:
+    """Refuse a name by which nobody could read what is written."""
+    if path.lower().endswith(".toml"):
+        raise UsageError(f"{to} is written as JSON; give {path} a name that ends in .json")
+
+
+def _write(path: str, text: str) -> None:
+    """Write a file; where it can be replaced, as a whole: if that fails, the old one is there."""
+    path = os.path.realpath(path)
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            _write_in_place(path, text)
+        else:
+            _replace(path, text)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _write_in_place(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _replace(path: str, text: str) -> None:
-    """Write a file as a whole: when it fails, what was there before is still there."""
     beside = f"{path}.{os.getpid()}.tmp"
     try:
         with open(beside, "x", encoding="utf-8") as file:
+            if os.path.exists(path):
+                os.chmod(beside, stat.S_IMODE(os.stat(path).st_mode))
             file.write(text)
         os.replace(beside, path)
-    except OSError as error:
-        if os.path.exists(beside):
+    except OSError:
+        with contextlib.suppress(OSError):
             os.unlink(beside)
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        raise

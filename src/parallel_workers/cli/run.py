@@ -74,7 +74,7 @@ def command(
 
     \b
     Exit status: 0 all succeeded, 1 something failed, 2 wrong input or usage,
-    130, 143 or 129 interrupted by SIGINT, SIGTERM or SIGHUP.
+    130, 143, 129 or 131 ended by SIGINT, SIGTERM, SIGHUP or SIGQUIT.
     """
     if template is not None and programs is not None:
         raise UsageError("--command and --programs both say what to run; give one of them")

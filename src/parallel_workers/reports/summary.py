@@ -1,5 +1,6 @@
 """What is told at the end of a run: what failed, once more and last; then everything in a line."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 from parallel_workers.durations import format_duration
@@ -158,6 +159,8 @@ def _output(result: CommandResult, style: Style) -> Iterator[str]:
     """Return the last lines of a log, and where the log is."""
     if not result.size:
         yield "  no output"
+        if os.path.exists(result.log):
+            yield f"  its log: {printable(result.log)}"
         return
     try:
         lines = last_lines(result.log, SHOWN_LINES)
