@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from parallel_workers.spawning import MANY, Starter, starter
+from parallel_workers.children import MANY, starter
+from parallel_workers.spawning import Starter
 
 
 @pytest.fixture(params=[1, MANY], ids=["few", "many"])

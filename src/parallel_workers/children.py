@@ -21,13 +21,31 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 
-from parallel_workers.spawning import Environment, starter
+from parallel_workers.spawning import Environment, PlainStarter, Starter
 
 PAUSE = 0.01
 """Seconds between two looks at something that cannot be waited for."""
 
 ROOM_PATIENCE = 5.0
 """Seconds to wait for room for a process that others, and no child of ours, would have to make."""
+
+
+MANY = 250
+"""From how many children on it is worth to import what starts them faster."""
+
+
+def starter(null: int, expected: int) -> Starter:
+    """Return what starts processes best.
+
+    Args:
+        null: A file descriptor that they get as standard input.
+        expected: About how many will be started.
+    """
+    if expected < MANY or sys.platform != "linux":
+        return PlainStarter(null)
+    from parallel_workers.libc_spawn import LibcStarter
+
+    return LibcStarter(null)
 
 
 class Children:

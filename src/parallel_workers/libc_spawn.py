@@ -10,10 +10,8 @@ well below `_ROOM`), and constants that do not differ among those known here.
 
 import ctypes
 import os
-import signal
-from collections.abc import Iterable
 
-from parallel_workers.spawning import LOG_FLAGS, LOG_MODE, Environment
+from parallel_workers.spawning import LOG_FLAGS, LOG_MODE, RESET, Environment
 
 _ROOM = 512
 _SETSIGDEF = 0x04
@@ -37,17 +35,16 @@ class LibcStarter:
 
     Args:
         null: A file descriptor that they get as standard input.
-        reset: Signals that they do not ignore, although this process may.
     """
 
-    def __init__(self, null: int, reset: Iterable[signal.Signals]) -> None:
+    def __init__(self, null: int) -> None:
         self._null = null
         self._base: Environment = {}
         self._base_block: list[bytes] = []
         self._attributes = ctypes.create_string_buffer(_ROOM)
         signals = ctypes.create_string_buffer(_ROOM)
         _fill.sigemptyset(signals)
-        for signum in reset:
+        for signum in RESET:
             _fill.sigaddset(signals, int(signum))
         _fill.posix_spawnattr_init(self._attributes)
         _fill.posix_spawnattr_setsigdefault(self._attributes, signals)
@@ -56,7 +53,7 @@ class LibcStarter:
     def __call__(
         self, program: str, words: tuple[str, ...], base: Environment, own: Environment, log: str
     ) -> int:
-        """Start a process; as `spawning.Starter` has it."""
+        """Start a process; as `Starter` has it."""
         actions = ctypes.create_string_buffer(_ROOM)
         path = os.fsencode(log)
         _fill.posix_spawn_file_actions_init(actions)

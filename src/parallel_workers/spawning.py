@@ -2,19 +2,14 @@
 
 import os
 import signal
-import sys
 from collections.abc import Mapping
-from functools import partial
 from typing import Protocol, TypeAlias
-
-MANY = 250
-"""From how many children on it is worth to import what starts them faster."""
 
 # To truncate a file costs even if it is empty, and a log always is when its attempt starts.
 LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 LOG_MODE = 0o600
 
-_RESET = (signal.SIGPIPE, signal.SIGXFSZ)
+RESET = (signal.SIGPIPE, signal.SIGXFSZ)
 """The signals that Python ignores on its own account; a child must not inherit that."""
 
 
@@ -44,28 +39,25 @@ class Starter(Protocol):
         """
 
 
-def starter(null: int, expected: int) -> Starter:
-    """Return what starts processes best.
+class PlainStarter:
+    """Starts processes by `os.posix_spawn`.
 
     Args:
         null: A file descriptor that they get as standard input.
-        expected: About how many will be started.
     """
-    if expected >= MANY and sys.platform == "linux":
-        from parallel_workers.libc_spawn import LibcStarter
 
-        return LibcStarter(null, _RESET)
-    return partial(_start, null)
+    def __init__(self, null: int) -> None:
+        self._null = null
 
-
-def _start(
-    null: int, program: str, words: tuple[str, ...], base: Environment, own: Environment, log: str
-) -> int:
-    actions = [
-        (os.POSIX_SPAWN_DUP2, null, 0),
-        (os.POSIX_SPAWN_OPEN, 1, log, LOG_FLAGS, LOG_MODE),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
-    ]
-    return os.posix_spawn(
-        program, words, {**base, **own}, file_actions=actions, setsid=True, setsigdef=_RESET
-    )
+    def __call__(
+        self, program: str, words: tuple[str, ...], base: Environment, own: Environment, log: str
+    ) -> int:
+        """Start a process; as `Starter` has it."""
+        actions = [
+            (os.POSIX_SPAWN_DUP2, self._null, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, LOG_FLAGS, LOG_MODE),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ]
+        return os.posix_spawn(
+            program, words, {**base, **own}, file_actions=actions, setsid=True, setsigdef=RESET
+        )
