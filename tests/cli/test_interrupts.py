@@ -28,8 +28,13 @@ def nothing_left(program: Running) -> bool:
 
 @pytest.mark.parametrize(
     ("signum", "status"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
-    ids=["SIGINT", "SIGTERM", "SIGHUP"],
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGHUP, 129),
+        (signal.SIGQUIT, 131),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"],
 )
 def test_an_interrupt_ends_everything_and_says_what_became_of_it(
     tmp_path: Path, signum: signal.Signals, status: int
@@ -65,6 +70,17 @@ def test_children_get_the_signal_then_sigterm_then_are_killed(
         assert nothing_left(program)
     assert ended.status == 128 + signum
     assert (tmp_path / "got").read_text().split() == [signum.name.removeprefix("SIG"), "TERM"]
+
+
+def test_a_quit_kills_at_once_whatever_the_grace(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": RECORDING})
+    with started(tmp_path, "run", "--grace", "1000") as program:
+        program.wait_for("a.up")
+        program.send(signal.SIGQUIT)
+        ended = program.end()
+        assert nothing_left(program)
+    assert ended.status == 131
+    assert not (tmp_path / "got").exists() or (tmp_path / "got").read_text() == ""
 
 
 def test_a_child_that_cleans_up_is_given_the_time(tmp_path: Path) -> None:

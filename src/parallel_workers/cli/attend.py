@@ -1,9 +1,10 @@
 """The main thread of a run: it draws the status, hears signals, and sees to it that children end.
 
 Interrupts. At the first signal nothing new starts, and all children are sent that signal at once,
-SIGTERM when half of the grace is over, and SIGKILL at its end. Ctrl-C after that kills at once;
-another SIGTERM or SIGHUP does not, since those come twice where nobody is in a hurry: timeout(1)
-sends its signal to us and to our group, a terminal that is closed and its shell both send SIGHUP.
+SIGTERM when half of the grace is over, and SIGKILL at its end. SIGQUIT, or Ctrl-C after any signal,
+kills at once; another SIGTERM or SIGHUP does not, since those come twice where nobody is in a
+hurry: timeout(1) sends its signal to us and to our group, a terminal that is closed and its shell
+both send SIGHUP.
 Each worker still comes back with what its child did, so that every task has its outcome. A
 handler does nothing but put the signal into the queue that this thread waits on. Where a worker
 does not come back, since it tells of its task and whoever reads our output has stopped to read,
@@ -83,7 +84,7 @@ class Attendant:
                 first = message
                 driver.stop()
                 self._begin_ending(message)
-            elif message is signal.SIGINT:
+            elif message in (signal.SIGINT, signal.SIGQUIT):
                 self._escalation = [(time.monotonic(), signal.SIGKILL)]
 
     def _patience(self) -> float:
@@ -96,6 +97,9 @@ class Attendant:
 
     def _begin_ending(self, signum: signal.Signals) -> None:
         now, grace = time.monotonic(), self._children.grace
+        if signum is signal.SIGQUIT:
+            self._escalation = [(now, signal.SIGKILL)]
+            return
         self._escalation = [(now + grace / 2, signal.SIGTERM), (now + grace, signal.SIGKILL)]
         self._children.tell_all(signum)
 
