@@ -7,6 +7,7 @@ from functools import partial
 from parallel_workers.commands import Command, CommandRunner, words_of
 from parallel_workers.definition import Definition
 from parallel_workers.errors import InvalidInput
+from parallel_workers.events import CommandResult, Outcome
 from parallel_workers.executors.threads import Body
 from parallel_workers.logs import log_name
 from parallel_workers.plan import Plan
@@ -78,9 +79,12 @@ def make_bodies(plan: Plan, commands: Sequence[CommandText], runner: CommandRunn
         commands: By task, what `commands_of` returned.
         runner: What runs them.
     """
-    return [
-        partial(runner.run, _prepare(plan, task, command)) for task, command in enumerate(commands)
-    ]
+
+    def run(task: int, attempt: int) -> tuple[Outcome, CommandResult]:
+        # Prepared by the worker, not for all tasks before the first one starts.
+        return runner.run(_prepare(plan, task, commands[task]), attempt)
+
+    return [partial(run, task) for task in range(plan.tasks)]
 
 
 def _prepare(plan: Plan, task: int, command: CommandText) -> Command:

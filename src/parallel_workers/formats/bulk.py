@@ -14,7 +14,7 @@ import re
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from msgspec import UNSET, DecodeError, Struct, UnsetType, ValidationError, defstruct
@@ -65,6 +65,8 @@ _Described: Final = defstruct(
     gc=False,
     forbid_unknown_fields=True,
 )
+
+_values_of_fields: Final = attrgetter(*FIELDS)
 
 _decode_names: Final = Decoder(list[_Named]).decode
 _decode_ancestors: Final = Decoder(list[_Descended]).decode
@@ -208,8 +210,8 @@ class _Told:
         graph = self._graph
         keys = 0
         for number, record in enumerate(records, len(self.positions)):
-            found = {field: getattr(record, field) for field in FIELDS}
-            fields = {field: value for field, value in found.items() if value is not UNSET}
+            found = zip(FIELDS, _values_of_fields(record), strict=True)
+            fields = {field: value for field, value in found if value is not UNSET}
             if not fields:
                 continue
             keys += _count_keys(fields)
