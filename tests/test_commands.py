@@ -175,6 +175,7 @@ def test_many_threads_look_for_a_missing_program_at_once(bench: Bench) -> None:
     assert told == ["command not found: no-such-program"] * 400
 
 
+@pytest.mark.parametrize("inside", [False, True], ids=["here", "in a directory"])
 @pytest.mark.parametrize(
     ("name", "text", "mode", "words"),
     [
@@ -185,14 +186,15 @@ def test_many_threads_look_for_a_missing_program_at_once(bench: Bench) -> None:
     ],
 )
 def test_why_a_command_is_not_started_is_told(
-    bench: Bench, name: str, text: str | None, mode: int, words: str
+    bench: Bench, name: str, text: str | None, mode: int, words: str, inside: bool
 ) -> None:
     path = f"{bench.directory}/{name}"
     if text is not None:
         bench.script(name, text, mode)
     elif name.endswith("/"):
         Path(path).mkdir()
-    assert bench.why_not((path,)).startswith(words.format(path))
+    cwd = bench.directory if inside else None
+    assert bench.why_not((path,), cwd=cwd).startswith(words.format(path))
 
 
 def test_a_directory_that_is_missing_is_the_reason_that_is_told(bench: Bench) -> None:

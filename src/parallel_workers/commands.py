@@ -19,6 +19,8 @@ SHELL = "/bin/sh"
 
 _SET_BY_ATTEMPTS = (b"PW_TASK", b"PW_ATTEMPT", b"PW_POSITION")
 
+_NO_INTERPRETER = "the interpreter that its first line names does not exist"
+
 _IN_DIRECTORY = 'cd "$1" && shift && exec "$@"'
 """How a child starts in another directory while no thread of ours leaves its own."""
 
@@ -112,6 +114,9 @@ class CommandRunner:
         program = self._find(command.words[0], command.cwd, path)
         words = command.words
         if command.cwd is not None:
+            # The shell in between would say it in its own way, and only in the log.
+            if _lacks_interpreter(program):
+                raise _NotStartedError(f"{_NO_INTERPRETER}: {program}")
             words = (SHELL, "-c", _IN_DIRECTORY, SHELL, command.cwd, program, *words[1:])
             program = SHELL
         try:
@@ -167,6 +172,19 @@ def _why_not_found(word: str, cwd: str | None) -> str:
     return f"is a directory: {word}" if os.path.isdir(program) else f"not executable: {word}"
 
 
+def _lacks_interpreter(program: str) -> bool:
+    """Return whether a program is a script for an interpreter that does not exist."""
+    try:
+        with open(program, "rb") as file:
+            line = file.readline(256)
+    except OSError:
+        return False
+    if not line.startswith(b"#!"):
+        return False
+    interpreter = line[2:].split(maxsplit=1)[:1]
+    return bool(interpreter) and not os.path.exists(interpreter[0])
+
+
 def _why(error: OSError, program: str, log: str) -> str:
     """Return why a program that is there could not be started.
 
@@ -177,7 +195,7 @@ def _why(error: OSError, program: str, log: str) -> str:
     except OSError as log_error:
         return f"its log cannot be written: {log_error.strerror}: {log}"
     if error.errno == errno.ENOENT and os.path.exists(program):
-        return f"the interpreter that its first line names does not exist: {program}"
+        return f"{_NO_INTERPRETER}: {program}"
     if error.errno == errno.EAGAIN:
         return "the system allows no more processes"
     if error.errno == errno.E2BIG:

@@ -141,6 +141,7 @@ def _rerun_line(path: str, options: Mapping[str, str | None]) -> Callable[[str],
             if value is not None:
                 words += [option, value]
         # What begins with a dash would be taken for an option.
-        return shlex.join([*words, path, *(["--"] if name[0] == "-" else []), name])
+        file = f"./{path}" if path[0] == "-" and path != "-" else path
+        return shlex.join([*words, file, *(["--"] if name[0] == "-" else []), name])
 
     return line
