@@ -304,12 +304,15 @@ def test_the_same_name_twice_in_both_kinds_of_lists_gives_none() -> None:
     assert read(records) is None
 
 
-def test_two_edges_that_change_ends_between_the_two_kinds_of_lists_give_none() -> None:
+@pytest.mark.parametrize("number", range(50))
+def test_two_edges_that_change_ends_between_the_two_kinds_of_lists_give_none(number: int) -> None:
+    """With many names, since each has another hash in each process."""
+    a, b, c, d = (f"{letter}{number}" for letter in "abcd")
     records = [
-        {"name": "a", "successors": ["c"], "ancestors": []},
-        {"name": "b", "successors": ["d"], "ancestors": []},
-        {"name": "c", "successors": [], "ancestors": ["b"]},
-        {"name": "d", "successors": [], "ancestors": ["a"]},
+        {"name": a, "successors": [c], "ancestors": []},
+        {"name": b, "successors": [d], "ancestors": []},
+        {"name": c, "successors": [], "ancestors": [b]},
+        {"name": d, "successors": [], "ancestors": [a]},
     ]
     assert read(records) is None
 
