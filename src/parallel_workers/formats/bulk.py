@@ -230,12 +230,12 @@ class _Told:
         if sum(map(len, map(set, rows))) < sum(counts):
             raise _NotPlain  # A list holds a name twice.
         self._graph.successors += _look_up(self._graph.numbers, rows)
-        self.surplus += _sum_of_hashes(_repeat(names, counts), chain.from_iterable(rows))
+        self.surplus += sum(map(mul, map(hash, names), map(_sum_of_salted, rows)))
 
     def _add_ancestors(self, names: list[str], rows: _Rows) -> None:
-        counts = list(map(len, rows))
-        self.ancestor_counts += counts
-        self.surplus -= _sum_of_hashes(chain.from_iterable(rows), _repeat(names, counts))
+        self.ancestor_counts += map(len, rows)
+        salted = map(xor, map(hash, names), repeat(_SALT))
+        self.surplus -= sum(map(mul, map(_sum_of_hashes, rows), salted))
 
 
 def _look_up(numbers: dict[str, int], rows: _Rows) -> Iterator[list[int]]:
@@ -254,20 +254,18 @@ def _look_up(numbers: dict[str, int], rows: _Rows) -> Iterator[list[int]]:
     return (list(islice(anew, len(row))) for row in rows)
 
 
-def _repeat(names: Iterable[str], counts: Iterable[int]) -> Iterator[str]:
-    """Return each of `names` as often as its count says."""
-    return chain.from_iterable(map(repeat, names, counts))
+# The hash of an edge is the product of the hashes of both ends, exact and not cut to a word. The
+# hash of a pair, as Python has it, will not do: it is so nearly a sum of its parts that edges could
+# change their ends unseen. That of an end is salted: an edge the other way round is another edge.
+# Edges of a row share a factor, so that the others are summed up before they are multiplied.
 
 
-def _sum_of_hashes(begins: Iterable[str], ends: Iterable[str]) -> int:
-    """Return the sum of the hashes of edges: another one, if any edge is another.
+def _sum_of_hashes(begins: Collection[str]) -> int:
+    return sum(map(hash, begins))
 
-    The hash of an edge is a product, exact and not cut to a word. That of a pair, as Python has it,
-    will not do: it is so nearly a sum of its parts that edges could change their ends unseen. One
-    factor is salted, since an edge the other way round is another edge.
-    """
-    salted = map(xor, map(hash, ends), repeat(_SALT))
-    return sum(map(mul, map(hash, begins), salted))
+
+def _sum_of_salted(ends: Collection[str]) -> int:
+    return sum(map(xor, map(hash, ends), repeat(_SALT)))
 
 
 def _count_keys(data: object) -> int:
