@@ -29,7 +29,6 @@ PAUSE = 0.01
 ROOM_PATIENCE = 5.0
 """Seconds to wait for room for a process that others, and no child of ours, would have to make."""
 
-
 MANY = 250
 """From how many children on it is worth to import what starts them faster."""
 

@@ -1,8 +1,7 @@
 """The body of a command: find its program, start it, wait for it, say how it ended.
 
-What is the same in every attempt is made once (`Command`); an attempt costs a copy of the
-environment and the system calls. A command that needs no shell is executed directly, which halves
-what it costs.
+What all attempts of a run share, the environment and where programs are, is put together once. A
+command that needs no shell is executed directly, which halves what it costs.
 """
 
 import errno
@@ -14,6 +13,7 @@ from parallel_workers.children import Children, group_exists
 from parallel_workers.events import CommandResult, Outcome
 from parallel_workers.logs import Logs
 from parallel_workers.shell import split_simple
+from parallel_workers.spawning import LOG_FLAGS, LOG_MODE
 
 SHELL = "/bin/sh"
 
@@ -191,7 +191,7 @@ def _why(error: OSError, program: str, log: str) -> str:
     The error number alone does not tell whether it was the program or the log.
     """
     try:
-        os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        os.close(os.open(log, LOG_FLAGS, LOG_MODE))
     except OSError as log_error:
         return f"its log cannot be written: {log_error.strerror}: {log}"
     if error.errno == errno.ENOENT and os.path.exists(program):
