@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from parallel_workers.definition import FIELDS, PLAIN, Definition, check_name, read_field
 from parallel_workers.errors import FieldError
-from parallel_workers.formats import bulk, from_data
-from parallel_workers.formats.bulk import read_bulk
+from parallel_workers.formats import _bulk, from_data
+from parallel_workers.formats._bulk import read_bulk
 from parallel_workers.graph import WorkGraph
 
 Record = dict[str, Any]
@@ -177,8 +177,8 @@ def test_the_graph_is_the_same_wherever_the_text_is_cut(
     records: list[Record], part_size: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bulk, "PART_SIZE", part_size)
-        patch.setattr(bulk, "_GROUP_SIZE", 2)
+        patch.setattr(_bulk, "PART_SIZE", part_size)
+        patch.setattr(_bulk, "_GROUP_SIZE", 2)
         assert_same(read(records), records)
 
 

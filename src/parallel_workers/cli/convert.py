@@ -9,7 +9,14 @@ import click
 
 from parallel_workers import formats
 from parallel_workers.cli.console import show, tell
-from parallel_workers.cli.inputs import find_input, format_option, load_graph, strict_option
+from parallel_workers.cli.inputs import (
+    FormatName,
+    find_input,
+    format_option,
+    load_graph,
+    strict_option,
+)
+from parallel_workers.documents.source import SYNTAXES, suffix_of
 from parallel_workers.errors import UsageError
 from parallel_workers.wording import at_most
 
@@ -20,14 +27,13 @@ from parallel_workers.wording import at_most
 @strict_option
 @click.option(
     "--to",
-    type=click.Choice(list(formats.WRITERS)),
-    default="records",
-    show_default=True,
-    help="The format to write.",
+    type=FormatName(formats.writable),
+    help="The format to write. Default: that of the suffix of -o if it has one of its own, records "
+    "if not.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Where to; standard output if not given.")
 def command(
-    file: Sequence[str], format_name: str | None, strict: bool, to: str, output: str | None
+    file: Sequence[str], format_name: str | None, strict: bool, to: str | None, output: str | None
 ) -> None:
     """Read FILE, and write its graph in another format, with computed positions.
 
@@ -36,6 +42,7 @@ def command(
     path, others = find_input(file)
     if others:
         raise UsageError(f"convert takes one FILE; what is {others[0]}?")
+    to = to or _format_of(output or "")
     if output is not None:
         _check_suffix(output, to)
     graph = load_graph(path, format_name, strict)
@@ -48,10 +55,23 @@ def command(
         _write(output, text)
 
 
+def _format_of(path: str) -> str:
+    """Return the format that the suffix of `path` stands for, `records` if it stands for none."""
+    suffix = suffix_of(path)
+    if not suffix or suffix in SYNTAXES:
+        return "records"
+    others = (name for name in formats.writable() if suffix in formats.writer_named(name).suffixes)
+    return next(others, "records")
+
+
 def _check_suffix(path: str, to: str) -> None:
     """Refuse a name by which nobody could read what is written."""
-    if path.lower().endswith(".toml"):
-        raise UsageError(f"{to} is written as JSON; give {path} a name that ends in .json")
+    suffixes = formats.writer_named(to).suffixes
+    if formats.has_known_suffix(path) and suffix_of(path) not in suffixes:
+        raise UsageError(
+            f"what is written as {to} cannot be read from {path}; give it a name that ends in "
+            f"{suffixes[0]}"
+        )
 
 
 def _write(path: str, text: str) -> None:

@@ -1,7 +1,8 @@
 """What the verbs have in common: which file is meant, and the graph that is in it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
@@ -9,12 +10,38 @@ from parallel_workers import formats
 from parallel_workers.cli.console import tell
 from parallel_workers.errors import UsageError
 from parallel_workers.graph import WorkGraph
-from parallel_workers.wording import at_most, shorten
+from parallel_workers.wording import at_most, shorten, shown, suggestion
+
+
+class FormatName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """The name of a format; which there are is looked up only when somebody asks.
+
+    Args:
+        known: Gives the names.
+    """
+
+    name = "format"
+
+    def __init__(self, known: Callable[[], list[str]]) -> None:
+        self._known = known
+
+    def get_metavar(self, *args: Any, **others: Any) -> str:
+        """Return what the help shows for it (of `param` alone, or also `ctx`, by click's age)."""
+        return f"[{'|'.join(self._known())}]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return `value` if it is the name of a format; else that is an error of usage."""
+        known = self._known()
+        if value not in known:
+            hint = suggestion(value, known) or f"; there are {', '.join(known)}"
+            self.fail(f"there is no format {shown(value)}{hint}", param, ctx)
+        return value
+
 
 format_option = click.option(
     "--format",
     "format_name",
-    type=click.Choice(list(formats.READERS)),
+    type=FormatName(formats.readable),
     help="The format of FILE, where its suffix and shape do not tell.",
 )
 strict_option = click.option(

@@ -1,20 +1,25 @@
 """Reading and writing of work graphs.
 
+Every module of this package is a format, save those whose names begin with an underscore, which
+are what formats share. It registers itself by what it calls `READER` and `WRITER`, and is imported
+when it is asked for.
+
 Two things tell how a file is read. Its *syntax*, by its suffix, gives plain data: lists, mappings,
-text, numbers (`source.SYNTAXES`). The *shape* of that data gives the format (`READERS`). A new
-syntax is a line in the one table, a new format a line in the other and a module beside these.
+text, numbers (`source.SYNTAXES`, or a format's own). The *shape* of that gives the format.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
+from parallel_workers.documents.problems import Document, Findings, Problem
+from parallel_workers.documents.source import SYNTAXES, Source, parse, read_source, suffix_of
 from parallel_workers.errors import UsageError
-from parallel_workers.formats.problems import Document, Findings, Problem
-from parallel_workers.formats.source import Source, parse, read_source, suffix_syntax
+from parallel_workers.formats._format import Reader, Writer
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import SHOWN_ITEMS, shown, suggestion
 
@@ -32,39 +37,34 @@ _WHAT_THERE_IS = (
 )
 
 
-class Reader(NamedTuple):
-    """A format that can be read.
-
-    Attributes:
-        module: The module of this package whose `read(data, findings)` returns the graph.
-        fits: Tells whether plain data has its shape, so that nobody need name the format.
-    """
-
-    module: str
-    fits: Callable[[object], bool]
+FIRST = ("records", "groups", "workfile")
+"""The formats that are tried before the others, so that these need not be imported."""
 
 
-def _is_records(data: object) -> bool:
-    return isinstance(data, list) and (not data or isinstance(data[0], dict))
+@cache
+def _names() -> list[str]:
+    from pkgutil import iter_modules
+
+    found = sorted(module.name for module in iter_modules(__path__) if module.name[0] != "_")
+    return [*FIRST, *(name for name in found if name not in FIRST)]
 
 
-def _is_groups(data: object) -> bool:
-    return isinstance(data, list) and bool(data) and isinstance(data[0], list)
+def _readers() -> Iterator[tuple[str, Reader]]:
+    for name in FIRST:
+        yield name, _module(name).READER
+    for name in _names()[len(FIRST) :]:
+        if (reader := getattr(_module(name), "READER", None)) is not None:
+            yield name, reader
 
 
-def _is_workfile(data: object) -> bool:
-    return isinstance(data, dict) and ("tasks" in data or "threads" in data)
+def readable() -> list[str]:
+    """Return the names of the formats that can be read."""
+    return [name for name, _ in _readers()]
 
 
-READERS = {
-    "records": Reader("records", _is_records),
-    "groups": Reader("groups", _is_groups),
-    "workfile": Reader("workfile", _is_workfile),
-}
-"""The formats that can be read, by name; the first whose shape fits is taken."""
-
-WRITERS = {"records": "records", "groups": "groups", "workfile": "workfile"}
-"""By the name of a format that can be written, the module whose `write` and `losses` do it."""
+def writable() -> list[str]:
+    """Return the names of the formats that can be written."""
+    return [name for name in _names() if hasattr(_module(name), "WRITER")]
 
 
 def load(
@@ -77,19 +77,62 @@ def load(
 
     Args:
         path: The file; `-` is the standard input.
-        format: One of `READERS`; found by looking where it is None.
+        format: One of `readable()`; found by looking where it is None.
         strict: Whether what is strange makes the file invalid, rather than `graph.warnings`.
 
     Raises:
         InvalidInput: The file cannot be read as a work graph; all problems, each with its place.
         UsageError: There is no such format.
     """
-    if format is not None:
-        _known(format, READERS)
+    reader = None if format is None else reader_named(format)
     source = read_source(path)
     with _no_garbage_collection():
         graph = _read_bulk(source, format)
-        return _read(parse(source), format, strict) if graph is None else graph
+        if graph is not None:
+            return graph
+        reader = reader or _own_syntax(source)
+        document = parse(source, None if reader is None else reader.parser)
+        return _read(document, reader or _find_shape(document), strict)
+
+
+def reader_named(name: str) -> Reader:
+    """Return the reader of the format of that name.
+
+    Raises:
+        UsageError: There is no such format, or it can only be written.
+    """
+    reader: Reader = _find(name, "READER", readable)
+    return reader
+
+
+def writer_named(name: str) -> Writer:
+    """Return the writer of the format of that name.
+
+    Raises:
+        UsageError: There is no such format, or it can only be read.
+    """
+    writer: Writer = _find(name, "WRITER", writable)
+    return writer
+
+
+def _find(name: str, what: str, known: Callable[[], list[str]]) -> Any:
+    found = getattr(_module(name), what, None) if name in FIRST or name in _names() else None
+    if found is None:
+        hint = suggestion(name, known()) or f"; there are {', '.join(known())}"
+        raise UsageError(f"there is no format {shown(name)}{hint}")
+    return found
+
+
+def _own_syntax(source: Source) -> Reader | None:
+    """Return the reader to whose own syntax a source belongs, if there is one."""
+    if source.syntax is not None:
+        return None
+    readers = [reader for _, reader in _readers() if reader.parser is not None]
+    for reader in readers:
+        if source.suffix in reader.suffixes:
+            return reader
+    text = source.text()
+    return next((reader for reader in readers if reader.fits(text)), None)
 
 
 @contextmanager
@@ -114,7 +157,7 @@ def _read_bulk(source: Source, name: str | None) -> WorkGraph | None:
         and source.syntax == "json_text"
         and _BEGINS_AS_RECORDS.match(source.raw)
     ):
-        from parallel_workers.formats.bulk import read_bulk
+        from parallel_workers.formats._bulk import read_bulk
 
         return read_bulk(source.raw)
     return None
@@ -125,7 +168,7 @@ def from_data(data: object, format: str) -> WorkGraph:  # noqa: A002
 
     Args:
         data: What a file of that format would hold; tuples may stand for lists.
-        format: One of `READERS`.
+        format: One of `readable()`, without a syntax of its own.
 
     Raises:
         InvalidInput: It is no work graph; all problems, each with its place (`records[3].name`).
@@ -133,13 +176,12 @@ def from_data(data: object, format: str) -> WorkGraph:  # noqa: A002
     >>> from_data([{"name": "a", "successors": ["b"]}, {"name": "b"}], "records")
     <WorkGraph of 2 tasks>
     """
-    return _read(Document(data, root=format), format, strict=False)
+    return _read(Document(data, root=format), reader_named(format), strict=False)
 
 
-def _read(document: Document, name: str | None, strict: bool) -> WorkGraph:
-    reader = READERS[name or _find_format(document)]
+def _read(document: Document, reader: Reader, strict: bool) -> WorkGraph:
     findings = Findings()
-    graph: WorkGraph = _module(reader.module).read(document.data, findings)
+    graph = reader.read(document.data, findings)
     wrong = findings.problems + (findings.warnings if strict else [])
     if wrong or document.faults:
         raise document.refusal(wrong)
@@ -147,11 +189,11 @@ def _read(document: Document, name: str | None, strict: bool) -> WorkGraph:
     return graph
 
 
-def _find_format(document: Document) -> str:
+def _find_shape(document: Document) -> Reader:
     data = document.data
-    for name, reader in READERS.items():
-        if reader.fits(data):
-            return name
+    for _, reader in _readers():
+        if reader.parser is None and reader.fits(data):
+            return reader
     raise document.refusal([Problem(_no_shape(data))])
 
 
@@ -169,16 +211,16 @@ def _no_shape(data: object) -> str:
 
 
 def dump(graph: WorkGraph, format: str) -> str:  # noqa: A002
-    """Return `graph` as text in the format of that name, one of `WRITERS`.
+    """Return `graph` as text in the format of that name, one of `writable()`.
 
     Raises:
         UsageError: There is no such format, or it cannot reasonably hold this graph.
         CycleError: Tasks of the graph wait for each other.
     """
+    writer = writer_named(format)
     # Makes sure that all names of `after` are edges, too.
     graph.topology()
-    text: str = _module(WRITERS[_known(format, WRITERS)]).write(graph)
-    return text
+    return writer.write(graph)
 
 
 def losses(graph: WorkGraph, format: str) -> list[str]:  # noqa: A002
@@ -187,16 +229,9 @@ def losses(graph: WorkGraph, format: str) -> list[str]:  # noqa: A002
     Raises:
         UsageError: There is no such format.
     """
+    writer = writer_named(format)
     graph.topology()
-    lines: list[str] = _module(WRITERS[_known(format, WRITERS)]).losses(graph)
-    return lines
-
-
-def _known(name: str, table: Mapping[str, Any]) -> str:
-    if name not in table:
-        hint = suggestion(name, table) or f"; there are {', '.join(table)}"
-        raise UsageError(f"there is no format {shown(name)}{hint}")
-    return name
+    return writer.losses(graph)
 
 
 def _module(name: str) -> Any:
@@ -218,4 +253,7 @@ def has_known_suffix(text: str) -> bool:
     >>> has_known_suffix("work.yaml"), has_known_suffix("build")
     (True, False)
     """
-    return suffix_syntax(text) is not None
+    suffix = suffix_of(text)
+    return suffix in SYNTAXES or (
+        suffix != "" and any(suffix in reader.suffixes for _, reader in _readers())
+    )

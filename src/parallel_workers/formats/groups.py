@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
-from parallel_workers.formats.fields import check_cycles, names_a_task, settle_edges
-from parallel_workers.formats.problems import About, Findings, Place, Problem
-from parallel_workers.formats.writing import as_list, dump_json
+from parallel_workers.documents.problems import About, Findings, Place, Problem
+from parallel_workers.formats._fields import check_cycles, names_a_task, settle_edges
+from parallel_workers.formats._format import Reader, Writer
+from parallel_workers.formats._writing import as_list, dump_json
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import plural, shorten, shown
 
@@ -240,3 +241,11 @@ def _by_component(graph: WorkGraph) -> list[list[list[int]]]:
             levels[positions[node]].append(node)
         threads.append(levels)
     return threads
+
+
+def _fits(data: object) -> bool:
+    return isinstance(data, list) and bool(data) and isinstance(data[0], list)
+
+
+READER = Reader(read, _fits)
+WRITER = Writer(write, losses)

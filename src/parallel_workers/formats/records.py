@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from parallel_workers.definition import FIELDS, PLAIN, Definition
+from parallel_workers.documents.problems import About, Findings, Problem
 from parallel_workers.errors import UsageError
-from parallel_workers.formats.fields import (
+from parallel_workers.formats._fields import (
     check_cycles,
     check_keys,
     find_neighbours,
@@ -22,8 +23,8 @@ from parallel_workers.formats.fields import (
     settle_edges,
     task,
 )
-from parallel_workers.formats.problems import About, Findings, Problem
-from parallel_workers.formats.writing import as_list, describe, dump_json, edges_between_tasks
+from parallel_workers.formats._format import Reader, Writer
+from parallel_workers.formats._writing import as_list, describe, dump_json, edges_between_tasks
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import plural, shorten, shown
 
@@ -240,3 +241,11 @@ def _refuse_too_many(graph: WorkGraph) -> None:
             f"as records the barriers would become {plural(edges, 'edge')}; the most is "
             f"{MOST_EDGES:,}. Keep them as groups or as a work file."
         )
+
+
+def _fits(data: object) -> bool:
+    return isinstance(data, list) and (not data or isinstance(data[0], dict))
+
+
+READER = Reader(read, _fits)
+WRITER = Writer(write, losses)

@@ -25,8 +25,9 @@ from parallel_workers.definition import (
     check_name,
     read_limit,
 )
+from parallel_workers.documents.problems import About, Findings, Problem
 from parallel_workers.errors import FieldError
-from parallel_workers.formats.fields import (
+from parallel_workers.formats._fields import (
     check_cycles,
     check_keys,
     find_neighbours,
@@ -35,9 +36,9 @@ from parallel_workers.formats.fields import (
     settle_edges,
     task,
 )
+from parallel_workers.formats._format import Reader, Writer
+from parallel_workers.formats._writing import describe, dump_json, enclose
 from parallel_workers.formats.groups import Threads, add_threads, explain_cycle
-from parallel_workers.formats.problems import About, Findings, Problem
-from parallel_workers.formats.writing import describe, dump_json, enclose
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import shown
 
@@ -244,3 +245,11 @@ def _content(graph: WorkGraph, number: int, after: Sequence[str]) -> object:
     if after:
         fields["after"] = after
     return fields["command"] if list(fields) == ["command"] else fields
+
+
+def _fits(data: object) -> bool:
+    return isinstance(data, dict) and ("tasks" in data or "threads" in data)
+
+
+READER = Reader(read, _fits)
+WRITER = Writer(write, losses)

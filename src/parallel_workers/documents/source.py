@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import NamedTuple
 
+from parallel_workers.documents.problems import Document, Place
+from parallel_workers.documents.tree import EMPTY, Malformed, Parser
 from parallel_workers.errors import InvalidInput
-from parallel_workers.formats.problems import Document, Place
-from parallel_workers.formats.tree import EMPTY, Malformed, Parser
 from parallel_workers.wording import printable
 
 SYNTAXES = {
@@ -30,13 +30,30 @@ class Source(NamedTuple):
 
     Attributes:
         name: What messages call it.
-        syntax: By its suffix, or by its first character where that says nothing.
+        suffix: How its name ends: the last dot and what is behind it, in lower case; or nothing.
         raw: Its bytes, without a byte-order mark.
     """
 
     name: str
-    syntax: str
+    suffix: str
     raw: bytes
+
+    @property
+    def syntax(self) -> str | None:
+        """The one of `SYNTAXES` that it has by its suffix or first character; None: no telling."""
+        begins_as_json = "json_text" if _BEGINS_AS_JSON.match(self.raw) else None
+        return SYNTAXES.get(self.suffix, begins_as_json)
+
+    def text(self) -> str:
+        """Return it decoded.
+
+        Raises:
+            InvalidInput: It is not UTF-8, or holds nothing but white space.
+        """
+        text = _decode(self)
+        if not text.strip():
+            raise InvalidInput([f"{self.name}: {EMPTY}"])
+        return text
 
 
 def read_source(path: str | os.PathLike[str]) -> Source:
@@ -59,7 +76,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         why = getattr(error, "strerror", None) or error
         raise InvalidInput([f"{name}: cannot be read: {why}"]) from None
     raw = raw.removeprefix(codecs.BOM_UTF8)
-    return Source(name, suffix_syntax(text) or _look(raw), raw)
+    return Source(name, suffix_of(text), raw)
 
 
 def _read_input() -> bytes:
@@ -77,30 +94,28 @@ def _read_file(path: str) -> bytes:
         return file.read()
 
 
-def suffix_syntax(path: str) -> str | None:
-    """Return the syntax that the suffix of `path` stands for, if it is known.
+def suffix_of(path: str) -> str:
+    """Return the suffix of `path` in lower case.
 
-    >>> suffix_syntax("work.YML"), suffix_syntax("build")
-    ('yaml_text', None)
+    >>> suffix_of("work.YML"), suffix_of("build")
+    ('.yml', '')
     """
-    return SYNTAXES.get(os.path.splitext(path)[1].lower())
+    return os.path.splitext(path)[1].lower()
 
 
-def _look(raw: bytes) -> str:
-    """Return the syntax that `raw` seems to have: JSON if a bracket stands first, else YAML."""
-    return "json_text" if _BEGINS_AS_JSON.match(raw) else "yaml_text"
-
-
-def parse(source: Source) -> Document:
+def parse(source: Source, parser: Parser | None = None) -> Document:
     """Return the plain data of `source`.
 
+    Args:
+        source: What was read.
+        parser: What reads it; None for that of its syntax, which is YAML if nothing tells.
+
     Raises:
-        InvalidInput: It is not UTF-8 or not of its syntax, or has keys that stand twice.
+        InvalidInput: It is not UTF-8, empty or not of its syntax.
     """
-    text = _decode(source)
-    if not text.strip():
-        raise InvalidInput([f"{source.name}: {EMPTY}"])
-    parser: Parser = import_module(f"{__package__}.{source.syntax}").PARSER
+    text = source.text()
+    if parser is None:
+        parser = import_module(f"{__package__}.{source.syntax or 'yaml_text'}").PARSER
     faults: list[Malformed] = []
     try:
         data = parser.read(text, faults)

@@ -6,8 +6,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallel_workers.formats.tree import Malformed
-from parallel_workers.formats.yaml_text import PARSER
+from parallel_workers.documents.tree import Malformed
+from parallel_workers.documents.yaml_text import PARSER
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text("ab:- #'é\n1", max_size=5),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from parallel_workers.formats.tree import (
+from parallel_workers.documents.tree import (
     BEGIN,
     EMPTY,
     END,

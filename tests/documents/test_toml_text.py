@@ -1,7 +1,7 @@
 import pytest
 
-from parallel_workers.formats.toml_text import MOST_PARTS, PARSER
-from parallel_workers.formats.tree import Malformed
+from parallel_workers.documents.toml_text import MOST_PARTS, PARSER
+from parallel_workers.documents.tree import Malformed
 
 
 def fault(text: str) -> tuple[int | None, str]:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from parallel_workers.definition import FIELDS, check_name, read_field
+from parallel_workers.documents.problems import About, Findings, Problem
 from parallel_workers.errors import CycleError, FieldError
-from parallel_workers.formats.problems import About, Findings, Problem
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import shorten, shown
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
-from parallel_workers.formats.tree import (
+from parallel_workers.documents.tree import (
     BEGIN,
     EMPTY,
     END,

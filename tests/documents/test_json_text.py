@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallel_workers.formats.json_text import PARSER
-from parallel_workers.formats.tree import DEEPEST, Malformed
+from parallel_workers.documents.json_text import PARSER
+from parallel_workers.documents.tree import DEEPEST, Malformed
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

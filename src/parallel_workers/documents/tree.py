@@ -7,7 +7,7 @@ recurses, so no depth of nesting can do harm, and the rules that hold for both s
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from parallel_workers.formats.problems import Place
+from parallel_workers.documents.problems import Place
 from parallel_workers.wording import shown
 
 DEEPEST = 200

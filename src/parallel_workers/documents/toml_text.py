@@ -2,7 +2,7 @@
 
 import re
 
-from parallel_workers.formats.tree import Malformed, Parser
+from parallel_workers.documents.tree import Malformed, Parser
 from parallel_workers.wording import one_line
 
 _AT_LINE = re.compile(r"line (\d+), column")

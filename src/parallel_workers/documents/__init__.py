@@ -1,0 +1,1 @@
+"""From the bytes of a file to plain data, and back to the line where a part of it stands."""
