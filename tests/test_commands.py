@@ -10,11 +10,23 @@ import pytest
 
 from parallel_workers.children import Children
 from parallel_workers.commands import Command, CommandRunner, words_of
+from parallel_workers.errors import AttemptError, CommandFailed, TimedOut
 from parallel_workers.events import CommandResult, Outcome
 from parallel_workers.logs import KeptLogs, PassingLogs
 from tests.support.program import until
 
 ENV = {**os.environb, b"PW_RUN": b"r1"}
+
+
+def attempt_with(
+    runner: CommandRunner, command: Command, attempt: int
+) -> tuple[Outcome, CommandResult]:
+    """Attempt a command, and tell an end by an error in the same way as a good one."""
+    kinds = {CommandFailed: Outcome.FAILED, TimedOut: Outcome.TIMED_OUT}
+    try:
+        return Outcome.SUCCEEDED, runner.run(command, attempt)
+    except AttemptError as error:
+        return kinds.get(type(error), Outcome.CANCELLED), error.result
 
 
 class Bench:
@@ -41,7 +53,7 @@ class Bench:
         prepared = Command(text, words_of(command), where, own, timeout, "1-task")
         # In a run no attempt has the log of another.
         (self.directory / "logs" / f"1-task.{attempt}.log").unlink(missing_ok=True)
-        return self._runner.run(prepared, attempt)
+        return attempt_with(self._runner, prepared, attempt)
 
     def output(self, command: str | tuple[str, ...], **options: object) -> str:
         """What a command writes that must succeed."""
@@ -254,7 +266,7 @@ def test_late_output_of_what_a_task_left_goes_to_no_other_task(tmp_path: Path, w
     runner = CommandRunner(children, PassingLogs(str(tmp_path / "logs")), ENV)
 
     def attempt(text: str, log: str) -> CommandResult:
-        return runner.run(Command(text, words_of(text), str(tmp_path), {}, None, log), 1)[1]
+        return runner.run(Command(text, words_of(text), str(tmp_path), {}, None, log), 1)
 
     late = "touch up; until [ -e go ]; do sleep 0.02; done; echo late; touch done"
     attempt(LEAVERS[way].format(late), "leaver")

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from parallel_workers.definition import PLAIN, Definition, check_name, read_field
+from parallel_workers.definition import FIELDS, PLAIN, Definition, check_name, read_field
 from parallel_workers.errors import FieldError
 
 
@@ -35,6 +35,7 @@ def test_a_field_is_kept_in_one_form(field: str, value: Any, kept: Any) -> None:
         ("env", ["A=b"], ()),
         ("env", {"A=": "b"}, ("A=",)),
         ("env", {"A": True}, ("A",)),
+        ("env", {"A": 10**5000}, ("A",)),
         ("cwd", "", ()),
         ("duration", -1, ()),
         ("duration", float("nan"), ()),
@@ -92,6 +93,10 @@ def test_names_may_be_strange(name: str) -> None:
 def test_names_that_no_line_can_show_are_refused(name: object, why: str) -> None:
     with pytest.raises(FieldError, match=why):
         check_name(name)
+
+
+def test_every_field_can_be_read() -> None:
+    assert tuple(FIELDS) == Definition._fields
 
 
 def test_definitions_that_say_the_same_are_equal() -> None:

@@ -1,11 +1,13 @@
 """The driver: what it tells, in which order, and that nobody waits for somebody slow."""
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 
 import pytest
 
-from parallel_workers.driver import Driver
+from parallel_workers.driver import Driver, clock
+from parallel_workers.errors import Cancelled, TimedOut
 from parallel_workers.events import (
     Event,
     Listener,
@@ -61,27 +63,50 @@ def driver_of(
     graph: WorkGraph, *listeners: Listener, keep_going: bool = False
 ) -> tuple[Driver, Plan]:
     plan = Plan(graph)
-    return Driver(plan, Frontier.of(plan, keep_going=keep_going), listeners), plan
+    return Driver(plan, Frontier.of(plan, keep_going=keep_going), 2, listeners), plan
+
+
+ERRORS: dict[Outcome, Exception] = {
+    Outcome.FAILED: ValueError("no"),
+    Outcome.TIMED_OUT: TimedOut("late", "result"),
+    Outcome.CANCELLED: Cancelled("ended"),
+}
+
+
+def ended(driver: Driver, task: int, outcome: Outcome = Outcome.SUCCEEDED) -> int:
+    """Note that a task has been attempted."""
+    driver.started[task] = clock()
+    driver.finished[task] = clock()
+    if outcome in ERRORS:
+        return driver.failed(task, ERRORS[outcome])
+    driver.values[task] = "result"
+    return task
+
+
+def next_of(driver: Driver, *ended: int) -> list[int]:
+    """Step as a worker that takes one task."""
+    task = driver.step(ended, 1, deque())
+    return [] if task is None else [task]
 
 
 def attempt(driver: Driver, tasks: list[int], outcome: Outcome = Outcome.SUCCEEDED) -> list[int]:
     """Do the tasks handed out, all with the same outcome, and fetch one more."""
-    return driver.step([driver.note(task, outcome, "result") for task in tasks], 1)
+    return next_of(driver, *[ended(driver, task, outcome) for task in tasks])
 
 
 def test_a_run_of_nothing_begins_and_ends() -> None:
     told = Told()
     driver, _ = driver_of(WorkGraph(), told)
-    driver.begin("r", 2)
+    driver.begin("r")
     assert told.words == ["run starts", "run ends"]
-    assert driver.step([], 1) == []
+    assert next_of(driver) == []
 
 
 def test_everything_is_told_in_the_order_in_which_it_happened() -> None:
     told = Told()
     driver, _ = driver_of(graph_of(a=[], b=["a"]), told)
-    driver.begin("r", 2)
-    tasks = driver.step([], 1)
+    driver.begin("r")
+    tasks = next_of(driver)
     while tasks:
         tasks = attempt(driver, tasks)
     steps = ["a starts 1", "a succeeded", "b starts 1", "b succeeded"]
@@ -93,10 +118,10 @@ def test_the_beginning_tells_of_the_whole_run() -> None:
     graph = graph_of(a=[], b=["a"])
     graph.add("c", duration=40)
     driver, _ = driver_of(graph, told)
-    driver.begin("r", 3)
+    driver.begin("r")
     [start] = told.events
     assert isinstance(start, RunStarted)
-    assert (start.run, start.tasks, start.work, start.jobs) == ("r", 3, 42.0, 3)
+    assert (start.run, start.tasks, start.work, start.jobs) == ("r", 3, 42.0, 2)
 
 
 def test_an_end_tells_attempt_result_and_times() -> None:
@@ -104,8 +129,8 @@ def test_an_end_tells_attempt_result_and_times() -> None:
     graph = WorkGraph()
     graph.add("a", retries=1, duration=7)
     driver, _ = driver_of(graph, told)
-    driver.begin("r", 1)
-    tasks = attempt(driver, driver.step([], 1), Outcome.TIMED_OUT)
+    driver.begin("r")
+    tasks = attempt(driver, next_of(driver), Outcome.TIMED_OUT)
     attempt(driver, tasks)
     retried = next(event for event in told.events if isinstance(event, TaskRetried))
     assert (retried.attempt, retried.outcome, retried.result) == (1, Outcome.TIMED_OUT, "result")
@@ -119,8 +144,8 @@ def test_an_end_tells_attempt_result_and_times() -> None:
 def test_a_failure_tells_what_is_skipped_because_of_it() -> None:
     told = Told()
     driver, _ = driver_of(graph_of(a=[], b=["a"], c=["b"]), told)
-    driver.begin("r", 1)
-    assert attempt(driver, driver.step([], 1), Outcome.FAILED) == []
+    driver.begin("r")
+    assert attempt(driver, next_of(driver), Outcome.FAILED) == []
     ends = ["a failed", "b skipped because of a", "c skipped because of a"]
     assert told.words == ["run starts", "a starts 1", *ends, "run ends"]
 
@@ -128,8 +153,8 @@ def test_a_failure_tells_what_is_skipped_because_of_it() -> None:
 def test_a_stop_from_outside_has_no_cause() -> None:
     told = Told()
     driver, _ = driver_of(graph_of(a=[], b=["a"]), told)
-    driver.begin("r", 1)
-    tasks = driver.step([], 1)
+    driver.begin("r")
+    tasks = next_of(driver)
     driver.stop()
     assert attempt(driver, tasks, Outcome.CANCELLED) == []
     words = ["run starts", "a starts 1", "b skipped", "a cancelled", "run ends"]
@@ -139,8 +164,8 @@ def test_a_stop_from_outside_has_no_cause() -> None:
 def test_a_stop_is_told_by_the_workers_so_that_who_stops_never_waits() -> None:
     told = Told()
     driver, _ = driver_of(graph_of(a=[], b=["a"]), told)
-    driver.begin("r", 1)
-    tasks = driver.step([], 1)
+    driver.begin("r")
+    tasks = next_of(driver)
     before = told.words
     driver.stop()
     assert told.words == before
@@ -155,11 +180,11 @@ def test_a_stop_gives_up_what_was_to_be_tried_again() -> None:
     graph.add("head")
     graph.add("long", after=["head"], duration=9)
     driver, plan = driver_of(graph, told)
-    driver.begin("r", 2)
-    head, flaky = driver.step([], 2)
+    driver.begin("r")
+    head, flaky = driver.take([], 2)
     assert (plan.names[head], plan.names[flaky]) == ("head", "flaky")
-    failed = driver.note(flaky, Outcome.FAILED, None)
-    [long] = driver.step([driver.note(head, Outcome.SUCCEEDED, None), failed], 1)
+    failed = ended(driver, flaky, Outcome.FAILED)
+    [long] = next_of(driver, ended(driver, head), failed)
     driver.stop()
     assert attempt(driver, [long]) == []
     assert "flaky retried 1 failed" in told.words
@@ -171,37 +196,38 @@ def test_listeners_are_told_one_after_the_other() -> None:
     driver, _ = driver_of(
         graph_of(a=[]), lambda events: order.append("first"), lambda events: order.append("second")
     )
-    driver.begin("r", 1)
-    attempt(driver, driver.step([], 1))
+    driver.begin("r")
+    attempt(driver, next_of(driver))
     assert order == ["first", "second"] * (len(order) // 2)
     assert len(order) >= 4
 
 
 def test_outcomes_and_results_are_kept_by_task() -> None:
     driver, plan = driver_of(graph_of(a=[], b=["a"], c=[]), keep_going=True)
-    driver.begin("r", 1)
-    tasks = driver.step([], 1)
+    driver.begin("r")
+    tasks = next_of(driver)
     while tasks:
         bad = plan.names[tasks[0]] == "a"
         tasks = attempt(driver, tasks, Outcome.FAILED if bad else Outcome.SUCCEEDED)
-    by_name = dict(zip(plan.names, driver.outcomes, strict=True))
-    assert by_name == {"a": Outcome.FAILED, "b": Outcome.SKIPPED, "c": Outcome.SUCCEEDED}
-    assert dict(zip(plan.names, driver.attempts, strict=True)) == {"a": 1, "b": 0, "c": 1}
-    assert dict(zip(plan.names, driver.results, strict=True)) == {
-        "a": "result",
-        "b": None,
-        "c": "result",
+    facts = {
+        name: (driver.outcome(task), driver.attempts(task), driver.values[task])
+        for task, name in enumerate(plan.names)
+    }
+    assert facts == {
+        "a": (Outcome.FAILED, 1, None),
+        "b": (Outcome.SKIPPED, 0, None),
+        "c": (Outcome.SUCCEEDED, 1, "result"),
     }
 
 
 def test_a_waiting_worker_is_woken_when_there_is_work_for_it() -> None:
     driver, plan = driver_of(graph_of(a=[], b=["a"], c=["a"]))
-    driver.begin("r", 2)
-    [first] = driver.step([], 1)
+    driver.begin("r")
+    [first] = next_of(driver)
     got: list[list[int]] = []
-    waiter = threading.Thread(target=lambda: got.append(driver.step([], 1)))
+    waiter = threading.Thread(target=lambda: got.append(next_of(driver)))
     waiter.start()
-    [mine] = driver.step([driver.note(first, Outcome.SUCCEEDED, None)], 1)
+    [mine] = next_of(driver, ended(driver, first))
     waiter.join(20)
     [[theirs]] = got
     assert sorted(plan.names[task] for task in (mine, theirs)) == ["b", "c"]
@@ -209,13 +235,13 @@ def test_a_waiting_worker_is_woken_when_there_is_work_for_it() -> None:
 
 def test_waiting_workers_are_let_go_at_the_end() -> None:
     driver, _ = driver_of(graph_of(a=[]))
-    driver.begin("r", 3)
-    [task] = driver.step([], 1)
+    driver.begin("r")
+    [task] = next_of(driver)
     got: list[list[int]] = []
-    waiters = [threading.Thread(target=lambda: got.append(driver.step([], 1))) for _ in range(2)]
+    waiters = [threading.Thread(target=lambda: got.append(next_of(driver))) for _ in range(2)]
     for waiter in waiters:
         waiter.start()
-    assert driver.step([driver.note(task, Outcome.SUCCEEDED, None)], 1) == []
+    assert next_of(driver, ended(driver, task)) == []
     for waiter in waiters:
         waiter.join(20)
     assert got == [[], []]
@@ -232,11 +258,10 @@ def test_a_slow_listener_holds_up_who_tells_it_and_nobody_else() -> None:
             assert go_on.wait(20)
 
     driver, plan = driver_of(graph_of(a=[], b=[], c=["b"], d=["c"]), slow, told)
-    driver.begin("r", 2)
+    driver.begin("r")
     numbers = {plan.names[task]: task for task in range(plan.tasks)}
-    assert len(driver.step([], 1) + driver.step([], 1)) == 2
-    ended = driver.note(numbers["a"], Outcome.SUCCEEDED, None)
-    teller = threading.Thread(target=driver.step, args=([ended], 1))
+    assert len(next_of(driver) + next_of(driver)) == 2
+    teller = threading.Thread(target=attempt, args=(driver, [numbers["a"]]))
     teller.start()
     assert listening.wait(20)
     tasks = [numbers["b"]]
@@ -259,10 +284,10 @@ def test_many_workers_tell_everything_once_and_in_order(workers: int) -> None:
     told = Told()
     graph = graph_of(**{f"t{n}": [f"t{n - 7}"] if n >= 7 else [] for n in range(400)})
     driver, _ = driver_of(graph, told)
-    driver.begin("r", workers)
+    driver.begin("r")
 
     def work() -> None:
-        tasks = driver.step([], 1)
+        tasks = next_of(driver)
         while tasks:
             tasks = attempt(driver, tasks)
 

@@ -1,5 +1,8 @@
 """The frontier in every state, and against the reference model at random."""
 
+from typing import Any
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,10 +57,15 @@ def test_a_failure_stops_what_has_not_started_and_lets_run_what_runs() -> None:
     frontier = Frontier([[3], [], [], []], [0, 0, 0, 1], tasks=4)
     assert frontier.step([], 2) == [0, 1]
     assert frontier.step([~0], 2) == []
-    assert [STATES[s] for s in frontier.state] == ["failed", "running", "skipped", "skipped"]
+    assert [STATES[frontier.state_of(task)] for task in range(4)] == [
+        "failed",
+        "running",
+        "skipped",
+        "skipped",
+    ]
     assert frontier.cause == {2: 0, 3: 0}
     assert frontier.step([1], 2) == []
-    assert frontier.state[1] == SUCCEEDED
+    assert frontier.state_of(1) == SUCCEEDED
     assert frontier.unfinished == 0
 
 
@@ -77,11 +85,11 @@ def test_a_task_is_tried_again_as_often_as_it_may_be() -> None:
     frontier = chain(2, retries={0: 2})
     assert frontier.step([], 1) == [0]
     assert frontier.step([~0], 0) == []
-    assert frontier.state[0] == READY
+    assert frontier.state_of(0) == READY
     assert frontier.step([], 1) == [0]
     assert frontier.step([~0], 1) == [0]
     assert frontier.step([~0], 1) == []
-    assert frontier.state[0] == FAILED
+    assert frontier.state_of(0) == FAILED
     assert frontier.skipped == [1]
 
 
@@ -99,7 +107,7 @@ def test_a_stop_gives_up_the_attempt_that_was_to_come() -> None:
     frontier.stop()
     assert frontier.given_up == [0]
     assert frontier.skipped == [1]
-    assert (frontier.state[0], frontier.state[1]) == (FAILED, SKIPPED)
+    assert (frontier.state_of(0), frontier.state_of(1)) == (FAILED, SKIPPED)
     assert frontier.cause == {}
 
 
@@ -107,9 +115,9 @@ def test_after_a_stop_a_failed_attempt_is_not_tried_again() -> None:
     frontier = fan(1, retries={0: 5})
     frontier.step([], 1)
     frontier.stop()
-    assert frontier.state[0] == RUNNING
+    assert frontier.state_of(0) == RUNNING
     assert frontier.step([~0], 1) == []
-    assert frontier.state[0] == FAILED
+    assert frontier.state_of(0) == FAILED
 
 
 def test_a_gate_opens_when_the_last_task_before_it_ends() -> None:
@@ -117,9 +125,9 @@ def test_a_gate_opens_when_the_last_task_before_it_ends() -> None:
     frontier = Frontier([[gate], [gate], [], [], [2, 3]], [0, 0, 1, 1, 2], tasks=4)
     assert frontier.step([], 4) == [0, 1]
     assert frontier.step([1], 4) == []
-    assert frontier.state[gate] == WAITING
+    assert frontier.state_of(gate) == WAITING
     assert frontier.step([0], 4) == [2, 3]
-    assert frontier.state[gate] == SUCCEEDED
+    assert frontier.state_of(gate) == SUCCEEDED
 
 
 def test_a_failure_before_a_gate_skips_all_behind_it_and_names_the_cause() -> None:
@@ -174,23 +182,66 @@ def policies(draw: st.DrawFn, graph: Numbers) -> dict[str, object]:
 
 def check_invariants(frontier: Frontier, model: Model, tasks: int) -> None:
     told = {
-        task: STATES[frontier.state[task]]
+        task: STATES[frontier.state_of(task)]
         for task in range(tasks)
-        if frontier.state[task] >= SUCCEEDED
+        if frontier.state_of(task) >= SUCCEEDED
     }
     assert told == model.outcome
-    running = {task for task in range(tasks) if frontier.state[task] == RUNNING}
+    running = {task for task in range(tasks) if frontier.state_of(task) == RUNNING}
     assert running == model.running
     assert frontier.running == len(running)
-    assert {task for task in range(tasks) if frontier.state[task] == READY} == model.ready()
-    assert frontier.unfinished == sum(state < SUCCEEDED for state in frontier.state)
+    assert {task for task in range(tasks) if frontier.state_of(task) == READY} == model.ready()
+    assert frontier.unfinished == sum(
+        frontier.state_of(number) < SUCCEEDED for number in range(len(frontier.waiting))
+    )
+
+
+class Checked(Frontier):
+    """A frontier that holds every change of a state against the table."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        frontier = self
+
+        class States(bytearray):
+            def __setitem__(self, number: int, state: int) -> None:
+                before = frontier.state_of(number)
+                super().__setitem__(number, state)
+                assert frontier.state_of(number) in TRANSITIONS[before]
+
+        self._states = States(self._states)
+
+
+def test_only_gates_succeed_without_having_run() -> None:
+    frontier = Checked([[1], []], [0, 1], tasks=2)
+    frontier.step([], 1)
+    with pytest.raises(AssertionError):
+        frontier.take_back([1])
+
+
+def test_what_was_handed_out_and_not_begun_is_ready_again() -> None:
+    frontier = fan(3, pool_of={0: 0, 2: 0}, limits=[1])
+    assert frontier.step([], 3) == [0, 1]
+    frontier.take_back([0, 1])
+    assert frontier.running == 0
+    assert frontier.step([], 3) == [0, 1]
+
+
+def test_what_was_handed_out_and_not_begun_is_skipped_by_a_stop() -> None:
+    frontier = fan(3)
+    assert frontier.step([], 3) == [0, 1, 2]
+    assert frontier.step([~0], 0) == []
+    frontier.take_back([1, 2])
+    assert frontier.skipped == [1, 2]
+    assert frontier.cause == {1: 0, 2: 0}
+    assert frontier.unfinished == 0
 
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), graph=numbered_graphs())
 def test_it_does_what_the_model_does(data: st.DataObject, graph: Numbers) -> None:
     policy = data.draw(policies(graph))
-    frontier = Frontier(graph.successors, graph.waits, tasks=graph.tasks, **policy)
+    frontier = Checked(graph.successors, graph.waits, tasks=graph.tasks, **policy)
     model = Model(graph.predecessors, **policy)
     ended: list[int] = []
     while True:
@@ -199,13 +250,22 @@ def test_it_does_what_the_model_does(data: st.DataObject, graph: Numbers) -> Non
         expected = model.step(ended, room)
         assert frontier.step(ended, room) == expected
         check_invariants(frontier, model, graph.tasks)
-        if not model.running:
+        if not model.running and not model.ready():
             break
         if data.draw(st.integers(0, 30), label="interrupt") == 30:
             frontier.stop()
             model.stop()
             check_invariants(frontier, model, graph.tasks)
-        ending = data.draw(st.lists(st.sampled_from(sorted(model.running)), unique=True))
+        if model.running and not data.draw(st.integers(0, 5), label="take back"):
+            returned = data.draw(st.sampled_from(sorted(model.running)))
+            frontier.take_back([returned])
+            model.take_back(returned)
+            check_invariants(frontier, model, graph.tasks)
+        ending = data.draw(
+            st.lists(st.sampled_from(sorted(model.running)), unique=True)
+            if model.running
+            else st.just([])
+        )
         ended = [task if data.draw(st.integers(0, 3)) else ~task for task in ending]
     assert frontier.unfinished == 0
     assert set(model.outcome) == set(range(graph.tasks))

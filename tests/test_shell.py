@@ -169,7 +169,7 @@ def test_no_program_that_a_shell_executes_itself_runs_without_it(shell: list[str
     )
     answers = told.stdout.splitlines()
     assert len(answers) > 10
-    assert [line for line in answers if "builtin" in line or "keyword" in line] == []
+    assert [line for line in answers if "shell builtin" in line or "keyword" in line] == []
 
 
 def test_a_built_in_command_may_be_plain_though_it_needs_a_shell() -> None:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from parallel_workers.children import Children, group_exists
-from parallel_workers.events import CommandResult, Outcome
+from parallel_workers.errors import AttemptError, Cancelled, CommandFailed, TimedOut
+from parallel_workers.events import CommandResult
 from parallel_workers.logs import Logs
 from parallel_workers.shell import split_simple
 from parallel_workers.spawning import LOG_FLAGS, LOG_MODE
@@ -79,7 +80,7 @@ class CommandRunner:
         self._env = {name: value for name, value in env.items() if name not in _SET_BY_ATTEMPTS}
         self._programs: dict[tuple[str, str | None, bytes | None], str] = {}
 
-    def run(self, command: Command, attempt: int) -> tuple[Outcome, CommandResult]:
+    def run(self, command: Command, attempt: int) -> CommandResult:
         """Attempt a command.
 
         Args:
@@ -87,7 +88,12 @@ class CommandRunner:
             attempt: The number of the attempt, from 1.
 
         Returns:
-            How it ended, and what is left of it.
+            What is left of it, where its exit status was 0.
+
+        Raises:
+            CommandFailed: It could not be started, or its exit status was not 0.
+            TimedOut: It took longer than it may.
+            Cancelled: It did not succeed because the run was ending.
         """
         log = self._logs.open(command.log, attempt)
         own = {b"PW_ATTEMPT": b"%d" % attempt, **command.env}
@@ -95,17 +101,19 @@ class CommandRunner:
             pid = self._spawn(command, own, log)
         except _NotStartedError as error:
             log, size = self._logs.close(log, command.log, attempt, alone=True)
-            outcome = Outcome.CANCELLED if self._children.ending else Outcome.FAILED
-            return outcome, CommandResult(command.text, None, log, size, str(error))
+            raise self._failure(CommandResult(command.text, None, log, size, str(error))) from None
         status, timed_out = self._children.wait(pid, command.timeout)
         log, size = self._logs.close(log, command.log, attempt, alone=not group_exists(pid))
+        result = CommandResult(command.text, status, log, size)
         if timed_out:
-            outcome = Outcome.TIMED_OUT
-        elif status == 0:
-            outcome = Outcome.SUCCEEDED
-        else:
-            outcome = Outcome.CANCELLED if self._children.ending else Outcome.FAILED
-        return outcome, CommandResult(command.text, status, log, size)
+            raise TimedOut(f"{command.text}: timed out", result)
+        if status == 0:
+            return result
+        raise self._failure(result)
+
+    def _failure(self, result: CommandResult) -> AttemptError:
+        kind = Cancelled if self._children.ending else CommandFailed
+        return kind(f"{result.command}: {result.ending}", result)
 
     def _spawn(self, command: Command, own: dict[bytes, bytes], log: str) -> int:
         if command.cwd is not None and not os.path.isdir(command.cwd):

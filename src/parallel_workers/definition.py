@@ -1,21 +1,27 @@
 """What one task does and how it is run: its fields, and what each may hold.
 
 The same fields mean the same in every place where a task can be described: a work file, a record,
-`WorkGraph.add`. So their checks stand here, once, and know nothing of files.
+`WorkGraph.add`. So their checks stand here, once, and know nothing of files. Each comes with a JSON
+Schema, for editors, which says as much of the same as such a schema can.
 """
 
 import math
 import re
 from collections.abc import Callable
 from types import NoneType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from parallel_workers.durations import parse_duration
+from parallel_workers.durations import LONGEST, PART, parse_duration
 from parallel_workers.errors import FieldError
 from parallel_workers.wording import shown
 
-_NOT_IN_NAMES = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_NOT_IN_NAMES = rf"[{_CONTROLS}\ud800-\udfff]"
 MOST_RETRIES = 1_000_000
+LARGEST_LIMIT = 1_000_000_000
+
+Schema: TypeAlias = dict[str, Any]
+"""What a value must be, in the words of JSON Schema."""
 
 
 class Definition(NamedTuple):
@@ -28,10 +34,10 @@ class Definition(NamedTuple):
         command: Text for `/bin/sh -c`, or a list of words that is executed as it is.
         env: Variables set for the command, over those of the program's own environment.
         cwd: The directory that the command starts in, relative to the run's.
-        duration: How long it is expected to take, in seconds.
+        duration: How long it is expected to take, in seconds; a file may say `5m` or `1h 30m`.
         pool: The pool of which it takes one unit while it runs.
         retries: How many times more it is tried when it fails.
-        timeout: After how many seconds an attempt is ended.
+        timeout: After how many seconds an attempt is ended; a file may say `5m` or `1h 30m`.
         vars: Free data, for templates and for people.
         description: What it is for.
     """
@@ -80,6 +86,15 @@ def _character(char: str) -> str:
     return names.get(char, f"the control character U+{ord(char):04X}")
 
 
+# Not a pattern from `^` to `$`: what that means at a line break depends on the language.
+NAME: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "not": {"type": "string", "pattern": f"[{_CONTROLS}]"},
+}
+"""What `check_name` takes."""
+
+
 def read_field(name: str, value: object) -> Any:
     """Return what the field `name` of a task holds, checked and in the form `Definition` has.
 
@@ -93,7 +108,8 @@ def read_field(name: str, value: object) -> Any:
     >>> read_field("duration", "5m"), read_field("command", ["echo", "hi"])
     (300.0, ('echo', 'hi'))
     """
-    return FIELDS[name](value)
+    check, _ = FIELDS[name]
+    return check(value)
 
 
 def _text(value: object, what: str) -> str:
@@ -144,13 +160,20 @@ def read_environment(value: object) -> dict[str, str]:
     for name, content in value.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             raise FieldError(f"{shown(name)} cannot name an environment variable", (name,))
-        if isinstance(content, int) and not isinstance(content, bool):
-            content = str(content)
         try:
+            if isinstance(content, int) and not isinstance(content, bool):
+                content = _digits(content)
             found[_text(name, "the name of a variable")] = _text(content, "the value of a variable")
         except FieldError as error:
             raise FieldError(error.message, (name,)) from None
     return found
+
+
+def _digits(number: int) -> str:
+    try:
+        return str(number)
+    except ValueError:
+        raise FieldError("a number of so many digits cannot be written out; give text") from None
 
 
 def _directory(value: object) -> str:
@@ -193,7 +216,7 @@ def read_limit(value: object) -> int:
     >>> read_limit(4)
     4
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000_000:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_LIMIT:
         raise FieldError(f"{shown(value)} is not a limit of a pool; give a whole number, 1 or more")
     return value
 
@@ -244,15 +267,41 @@ def _description(value: object) -> str:
     return _text(value, "a description")
 
 
-FIELDS: dict[str, Callable[[object], Any]] = {
-    "command": _command,
-    "env": read_environment,
-    "cwd": _directory,
-    "duration": _duration,
-    "pool": _pool,
-    "retries": _retries,
-    "timeout": _timeout,
-    "vars": _vars,
-    "description": _description,
+# `type` may name several: whatever else a schema says is only about values of the type it fits.
+_TEXT: Schema = {"type": "string", "pattern": r"^[^\x00]*$"}
+_COMMAND: Schema = {
+    "type": ["string", "array"],
+    "pattern": r"^\s*[^\s\x00][^\x00]*$",
+    "minItems": 1,
+    "prefixItems": [{**_TEXT, "minLength": 1}],
+    "items": _TEXT,
 }
-"""The fields of a task, each with the function that checks it."""
+_ENVIRONMENT: Schema = {
+    "type": "object",
+    "propertyNames": {"pattern": r"^[^=\x00]+$"},
+    "additionalProperties": {**_TEXT, "type": ["string", "integer"]},
+}
+_DURATION: Schema = {
+    "type": ["number", "string"],
+    "minimum": 0,
+    "maximum": LONGEST,
+    # A number without a unit stands alone.
+    "pattern": rf"^\s*(?:{PART}|(?:{PART.removesuffix('?')} *)+)\s*$",
+}
+_TIMEOUT: Schema = {**_DURATION, "exclusiveMinimum": 0, "allOf": [{"pattern": "[1-9]"}]}
+
+LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT}
+"""What `read_limit` takes."""
+
+FIELDS: dict[str, tuple[Callable[[object], Any], Schema]] = {
+    "command": (_command, _COMMAND),
+    "env": (read_environment, _ENVIRONMENT),
+    "cwd": (_directory, {**_TEXT, "minLength": 1}),
+    "duration": (_duration, _DURATION),
+    "pool": (_pool, NAME),
+    "retries": (_retries, {"type": "integer", "minimum": 0, "maximum": MOST_RETRIES}),
+    "timeout": (_timeout, _TIMEOUT),
+    "vars": (_vars, {"type": "object"}),
+    "description": (_description, _TEXT),
+}
+"""The fields of a task, each with the function that checks it, and the schema of what it takes."""

@@ -4,15 +4,25 @@ Workers pull: each comes back with what it did and waits here until there is som
 happened goes to the listeners in batches and in order, by whichever thread finds nobody else at it;
 the others go on with their work, so that a slow terminal holds up one worker and not all.
 
-Costs: one lock operation an attempt. A sleeping worker is woken only when more is ready than the
+Facts are columns, a list each with an item for every task. A worker writes what it knows of its
+own task without the lock, and nobody reads it before the worker has told of that end by a step.
+
+A worker whose tasks are short takes several at once into its *hand*. What lies there has been
+handed out but not begun, and can be had back: by an idle worker, one at a time, and by a stop, all
+of it. Taking from a hand is one operation of a deque, which no two threads can do at once.
+
+Costs: one lock operation a handful. A sleeping worker is woken only when more is ready than the
 worker that freed it can take.
 """
 
+import contextvars
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from parallel_workers.errors import Cancelled, TimedOut
 from parallel_workers.events import (
     Event,
     Listener,
@@ -23,8 +33,11 @@ from parallel_workers.events import (
     TaskRetried,
     TaskStarted,
 )
-from parallel_workers.frontier import FAILED, SUCCEEDED, Frontier
+from parallel_workers.frontier import FAILED, RUNNING, SKIPPED, SUCCEEDED, Frontier
 from parallel_workers.plan import Plan
+
+clock = time.monotonic
+"""What tells the time of all attempts."""
 
 
 class Driver:
@@ -33,86 +46,155 @@ class Driver:
     Args:
         plan: What is run.
         frontier: Its state machine, at the beginning.
+        jobs: How many attempts may run at once; 0 for no limit.
         listeners: Who is told; each gets every batch before the next one gets it.
 
     Attributes:
-        attempts: By task, how many attempts have begun.
-        outcomes: By task, how its last attempt ended; None before.
-        results: By task, what its last attempt gave.
+        plan: What is run.
+        jobs: How many attempts may run at once.
+        context: What each attempt gets a copy of.
+        started: By task, when its last attempt began, by `clock`; 0 before.
+        finished: By task, when its last attempt ended, likewise.
+        values: By task, what it gave when it succeeded; None before.
+        errors: What the last attempt of a task raised that failed; others are not in it.
+        failures: How many attempts of a task have failed; those with none are not in it.
+        wants_worker: Whether, when somebody last looked, something was ready that no worker was
+            coming for.
+        over: Set when every task has its outcome.
     """
 
-    def __init__(self, plan: Plan, frontier: Frontier, listeners: Sequence[Listener] = ()) -> None:
-        self._plan = plan
+    def __init__(
+        self, plan: Plan, frontier: Frontier, jobs: int, listeners: Sequence[Listener] = ()
+    ) -> None:
+        self.plan = plan
+        self.jobs = jobs
+        self.context = contextvars.copy_context()
+        self.started = [0.0] * plan.tasks
+        self.finished = [0.0] * plan.tasks
+        self.values: list[Any] = [None] * plan.tasks
+        self.errors: dict[int, BaseException] = {}
+        self.failures: dict[int, int] = {}
+        self.wants_worker = False
+        self.over = threading.Event()
         self._frontier = frontier
-        self._listeners = listeners
+        self._listeners = list(listeners)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._idle = 0
-        self._over = False
+        self._hands: list[deque[int]] = []
+        # Nobody takes so much that others have less than twice that each; and where a listener is
+        # told of every start when it happens, nothing is taken ahead of that.
+        self._share = max(1, plan.tasks if listeners else 2 * min(jobs or plan.tasks, plan.tasks))
         self._events: list[Event] = []
         self._delivering = threading.Lock()
-        self._epoch = time.time() - time.monotonic()
-        self._started = [0.0] * plan.tasks
-        self._seconds = [0.0] * plan.tasks
-        self.attempts = [0] * plan.tasks
-        self.outcomes: list[Outcome | None] = [None] * plan.tasks
-        self.results: list[Any] = [None] * plan.tasks
+        self._epoch = time.time() - clock()
 
-    def begin(self, run: str, jobs: int) -> None:
+    def begin(self, run: str) -> None:
         """Tell that the run begins.
 
         Args:
             run: Its id.
-            jobs: How many attempts may run at once; 0 for no limit.
         """
-        plan = self._plan
+        plan = self.plan
         with self._lock:
-            self._events.append(RunStarted(self._now(), run, plan.tasks, plan.work, jobs))
-            self._end_if_over()
+            self._events.append(RunStarted(self._now(), run, plan.tasks, plan.work, self.jobs))
+            if not self._frontier.unfinished:
+                self._end()
         self._deliver()
 
-    def note(self, task: int, outcome: Outcome, result: Any) -> int:
-        """Note how the running attempt of `task` ended. Called by its worker, without the lock.
+    def new_hand(self) -> deque[int]:
+        """Return where a worker keeps tasks that it was given and has not begun."""
+        hand: deque[int] = deque()
+        with self._lock:
+            self._hands.append(hand)
+        return hand
+
+    def failed(self, task: int, error: BaseException) -> int:
+        """Note how the running attempt of `task` failed. Called by its worker, without the lock.
 
         Args:
             task: A task that `step` handed to this worker.
-            outcome: How the attempt ended.
-            result: What it gave: a `CommandResult`, a value, an exception.
+            error: What it raised.
 
         Returns:
             What `step` is to be given for it.
         """
-        self._seconds[task] = time.monotonic() - self._started[task]
-        self.outcomes[task] = outcome
-        self.results[task] = result
-        return task if outcome is Outcome.SUCCEEDED else ~task
+        self.errors[task] = error
+        self.failures[task] = self.failures.get(task, 0) + 1
+        return ~task
 
-    def step(self, ended: Sequence[int], room: int) -> list[int]:
+    def attempt(self, task: int) -> int:
+        """Return the number of the attempt of `task` that runs or would be the next, from 1."""
+        return self.failures.get(task, 0) + 1
+
+    def step(self, ended: Sequence[int], room: int, hand: deque[int]) -> int | None:
         """Give back what ended, and wait for what to run next.
 
         Args:
-            ended: What `note` returned for each attempt that ended since the last call.
-            room: How many attempts the caller can take.
+            ended: What has ended since the last call: the task where it succeeded, else what
+                `failed` returned for it.
+            room: How many attempts the caller would take.
+            hand: Its hand, which is empty; gets what is to be attempted behind the first.
 
         Returns:
-            Tasks to attempt now; none when the run is over.
+            The task to attempt now; None when the run is over.
         """
         with self._lock:
-            started = self._advance(ended, room)
-        self._deliver()
-        if started or not self._frontier.unfinished:
-            return started
+            started = self._frontier.step(ended, room, self._share)
+            if not started or self._frontier.ready or self._listeners:
+                self._settle(ended, started)
+            if len(started) > 1:
+                hand.extend(started[1:])
+        if self._events:
+            self._deliver()
+        return started[0] if started else self._wait()
+
+    def _wait(self) -> int | None:
+        frontier = self._frontier
+        started: list[int] = []
         with self._lock:
-            while not (started := self._advance((), room)) and self._frontier.unfinished:
+            while frontier.unfinished:
+                if started := self._advance((), 1) or self._take_from_others():
+                    break
                 self._idle += 1
                 self._changed.wait()
                 self._idle -= 1
-        self._deliver()
+        if self._events:
+            self._deliver()
+        return started[0] if started else None
+
+    def take(self, ended: Sequence[int], room: int) -> list[int]:
+        """Give back what ended, and take what may run next, without waiting.
+
+        For executors with a loop of their own, which know when to ask: whenever an attempt ended.
+
+        Args:
+            ended: As for `step`.
+            room: How many attempts the caller can take.
+
+        Returns:
+            Tasks to attempt now, RUNNING from here on.
+        """
+        with self._lock:
+            started = self._advance(ended, room)
+        if self._events:
+            self._deliver()
         return started
 
-    def wants_workers(self) -> bool:
-        """Return whether something is ready that no worker is coming for."""
-        return self._frontier.has_ready and not self._idle
+    def take_back(self, tasks: Sequence[int]) -> None:
+        """Take back tasks of which no attempt has begun, and will not where they are."""
+        with self._lock:
+            self._frontier.take_back(tasks)
+            self._tell_unstarted()
+            if not self._frontier.unfinished:
+                self._end()
+            else:
+                self._changed.notify()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing starts any more."""
+        return self._frontier.stopped
 
     def stop(self) -> None:
         """Let nothing start any more; what runs may end in its own time.
@@ -122,82 +204,129 @@ class Driver:
         """
         with self._lock:
             self._frontier.stop()
-            self._tell_given_up()
-            self._tell_skipped()
-            self._end_if_over()
+            self._empty_hands()
+            self._tell_unstarted()
+            if not self._frontier.unfinished:
+                self._end()
+
+    def outcome(self, task: int) -> Outcome | None:
+        """Return how `task` ended; None if it has not."""
+        state = self._frontier.state_of(task)
+        if state == SUCCEEDED:
+            return Outcome.SUCCEEDED
+        if state == SKIPPED:
+            return Outcome.SKIPPED
+        return _outcome_of(self.errors[task]) if state == FAILED else None
+
+    def attempts(self, task: int) -> int:
+        """Return how many attempts of `task` were begun."""
+        under_way = self._frontier.state_of(task) in (RUNNING, SUCCEEDED)
+        return self.failures.get(task, 0) + under_way
+
+    def cause(self, task: int) -> int | None:
+        """Return the task whose end is the reason that `task` was skipped, if one is."""
+        return self._frontier.cause.get(task)
+
+    def time_of(self, reading: float) -> float:
+        """Return what a reading of `clock` is in seconds since the epoch."""
+        return self._epoch + reading
 
     def _now(self) -> float:
-        return self._epoch + time.monotonic()
+        return self._epoch + clock()
 
     def _advance(self, ended: Sequence[int], room: int) -> list[int]:
-        frontier = self._frontier
-        started = frontier.step(ended, room)
-        for code in ended:
-            self._tell_ended(code if code >= 0 else ~code)
-        if frontier.given_up:
-            self._tell_given_up()
-        if frontier.skipped:
-            self._tell_skipped()
-        for task in started:
-            self._begin_attempt(task)
-        if not frontier.unfinished:
-            self._end_if_over()
-        if self._idle and frontier.has_ready:
-            self._changed.notify()
+        started = self._frontier.step(ended, room)
+        if not started or self._frontier.ready or self._listeners:
+            self._settle(ended, started)
         return started
 
-    def _begin_attempt(self, task: int) -> None:
-        self._started[task] = now = time.monotonic()
-        self.attempts[task] = attempt = self.attempts[task] + 1
-        self._events.append(TaskStarted(self._epoch + now, self._plan.names[task], attempt))
+    def _settle(self, ended: Sequence[int], started: Sequence[int]) -> None:
+        """Do what follows from a step for all but the worker that made it."""
+        frontier = self._frontier
+        if self._listeners:
+            self._tell(ended, started)
+        if not started:
+            if not frontier.unfinished:
+                self._end()
+            elif frontier.stopped:
+                self._empty_hands()
+        elif frontier.ready:
+            self.wants_worker = not self._idle
+            self._changed.notify()
+
+    def _take_from_others(self) -> list[int]:
+        """Return the next task of some other worker that has begun another one; none: nothing."""
+        for hand in self._hands:
+            try:
+                return [hand.popleft()]
+            except IndexError:
+                continue
+        return []
+
+    def _empty_hands(self) -> None:
+        while unstarted := self._take_from_others():
+            self._frontier.take_back(unstarted)
+        if not self._frontier.unfinished:
+            self._end()
+
+    def _tell(self, ended: Sequence[int], started: Sequence[int]) -> None:
+        """Make events of a step."""
+        for code in ended:
+            self._tell_ended(code if code >= 0 else ~code)
+        self._tell_unstarted()
+        now = self._now()
+        names = self.plan.names
+        self._events += [TaskStarted(now, names[task], self.attempt(task)) for task in started]
 
     def _tell_ended(self, task: int) -> None:
         if task in self._frontier.given_up:
             return
-        outcome = self.outcomes[task]
-        assert outcome is not None
-        if self._frontier.state[task] in (SUCCEEDED, FAILED):
+        outcome = self.outcome(task)
+        if outcome is not None:
             self._events.append(self._ended(task, outcome))
             return
-        name, attempt, seconds = self._plan.names[task], self.attempts[task], self._seconds[task]
-        ended_at = self._epoch + self._started[task] + seconds
+        error = self.errors[task]
         self._events.append(
-            TaskRetried(ended_at, name, attempt, outcome, seconds, self.results[task])
+            TaskRetried(
+                self._epoch + self.finished[task],
+                self.plan.names[task],
+                self.failures[task],
+                _outcome_of(error),
+                self.finished[task] - self.started[task],
+                _result_of(error),
+            )
         )
 
-    def _tell_given_up(self) -> None:
-        for task in self._frontier.given_up:
-            outcome = self.outcomes[task]
-            assert outcome is not None
-            self._events.append(self._ended(task, outcome))
-        self._frontier.given_up.clear()
-
-    def _tell_skipped(self) -> None:
+    def _tell_unstarted(self) -> None:
+        """Tell of the tasks that a stop or the failure of others has ended."""
         frontier = self._frontier
-        for task in frontier.skipped:
-            self.outcomes[task] = Outcome.SKIPPED
-            cause = frontier.cause.get(task)
-            name = None if cause is None else self._plan.names[cause]
-            self._events.append(self._ended(task, Outcome.SKIPPED, cause=name))
+        if self._listeners:
+            for task in frontier.given_up:
+                self._events.append(self._ended(task, _outcome_of(self.errors[task])))
+            for task in frontier.skipped:
+                self._events.append(self._ended(task, Outcome.SKIPPED))
+        frontier.given_up.clear()
         frontier.skipped.clear()
 
-    def _ended(self, task: int, outcome: Outcome, cause: str | None = None) -> TaskEnded:
-        attempt, seconds = self.attempts[task], self._seconds[task]
+    def _ended(self, task: int, outcome: Outcome) -> TaskEnded:
+        plan, attempts = self.plan, self.attempts(task)
+        cause = self.cause(task) if outcome is Outcome.SKIPPED else None
+        error = self.errors.get(task) if outcome is not Outcome.SUCCEEDED else None
         return TaskEnded(
-            self._epoch + self._started[task] + seconds if attempt else self._now(),
-            self._plan.names[task],
-            attempt,
+            self._epoch + self.finished[task] if attempts else self._now(),
+            plan.names[task],
+            attempts,
             outcome,
-            seconds,
-            self._plan.durations[task],
-            self.results[task],
-            cause,
+            self.finished[task] - self.started[task],
+            plan.durations[task],
+            self.values[task] if error is None else _result_of(error),
+            None if cause is None else plan.names[cause],
         )
 
-    def _end_if_over(self) -> None:
-        if not self._frontier.unfinished and not self._over:
-            self._over = True
+    def _end(self) -> None:
+        if not self.over.is_set():
             self._events.append(RunEnded(self._now()))
+            self.over.set()
             self._changed.notify_all()
 
     def _deliver(self) -> None:
@@ -212,3 +341,14 @@ class Driver:
                     listener(batch)
             finally:
                 self._delivering.release()
+
+
+def _outcome_of(error: BaseException) -> Outcome:
+    if isinstance(error, TimedOut):
+        return Outcome.TIMED_OUT
+    return Outcome.CANCELLED if isinstance(error, Cancelled) else Outcome.FAILED
+
+
+def _result_of(error: BaseException) -> Any:
+    """Return what events say of a failure: what is left of a command, or else the exception."""
+    return getattr(error, "result", None) or error

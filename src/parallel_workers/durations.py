@@ -4,8 +4,8 @@ import math
 import re
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d|w)?"
-_LONGEST = 10 * 366 * 86400.0
+PART = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(ms|s|m|h|d|w)?"
+LONGEST = 10 * 366 * 86400.0
 
 
 def parse_duration(value: object) -> float:
@@ -29,14 +29,14 @@ def parse_duration(value: object) -> float:
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         # An integer of thousands of digits does not fit a float.
         seconds = float(value) if abs(value) < 1e300 else math.inf
-    if not 0 <= seconds <= _LONGEST:
+    if not 0 <= seconds <= LONGEST:
         raise ValueError('give seconds (at most ten years), or text such as "90s", "5m", "1h 30m"')
     return seconds
 
 
 def _parse_text(text: str) -> float:
     total, end = 0.0, 0
-    part_at = re.compile(_PART).match
+    part_at = re.compile(PART).match
     text = text.strip()
     if not text or len(text) > 100:
         return math.nan

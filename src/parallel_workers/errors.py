@@ -1,6 +1,7 @@
 """Every error that a user can meet."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from parallel_workers.wording import at_most, shorten
 
@@ -72,3 +73,30 @@ class InvalidInput(ParallelWorkersError):  # noqa: N818 - the word that people r
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(at_most(self.problems, "problem")))
+
+
+class AttemptError(ParallelWorkersError):
+    """An attempt did not succeed, by the word of what runs it and not of a user's function.
+
+    Attributes:
+        result: The `CommandResult`, where the attempt was a command; else None.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result)
+
+
+class CommandFailed(AttemptError):  # noqa: N818 - the words of the outcomes
+    """A command could not be started, or ended with a status other than 0."""
+
+
+class TimedOut(AttemptError):  # noqa: N818
+    """An attempt took longer than its task's timeout."""
+
+
+class Cancelled(AttemptError):  # noqa: N818
+    """An attempt was ended because the run was."""

@@ -38,6 +38,30 @@ class CommandResult(NamedTuple):
     size: int
     error: str | None = None
 
+    @property
+    def ending(self) -> str:
+        """How it ended, in words.
+
+        >>> CommandResult("make", -11, "make.log", 0).ending
+        'killed by SIGSEGV'
+        """
+        error = self.error or "not started"
+        if self.status is None:
+            return error
+        how = f"exit status {self.status}"
+        if self.status < 0:
+            how = f"killed by {_signal_name(-self.status)}"
+        return f"{how}; {error}" if self.error else how
+
+
+def _signal_name(number: int) -> str:
+    from signal import Signals
+
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
 
 class RunStarted(NamedTuple):
     """A run begins.

@@ -9,9 +9,10 @@ long) is not known here.
 
 States
     WAITING     some predecessor has not ended. `waiting[task]` counts those.
-    READY       nothing is waited for but room and, perhaps, a unit of a pool. The task is in the
-                ready heap, or parked in its pool: in exactly one of them.
-    RUNNING     an attempt is under way. The task holds a unit of its pool, if it needs one.
+    READY       nothing is waited for but room and, perhaps, a unit of a pool. The task is among
+                the ready ones, or parked in its pool: in exactly one of them.
+    RUNNING     the task is handed out: an attempt is under way, or about to be. The task holds a
+                unit of its pool, if it needs one.
     SUCCEEDED   the last attempt ended well; for a gate, all its predecessors did.
     FAILED      the last attempt did not end well, and there will be no other.
     SKIPPED     there was no attempt and there will be none: some predecessor did not succeed, or
@@ -28,6 +29,15 @@ Stop
     attempt already, and was ready for another, has failed), and what is RUNNING may end in
     its own time.
 
+Ready tasks
+    Those that come in the order of their numbers stand in a queue, which costs next to nothing;
+    the others in a heap. The best one is at the head of one of them.
+
+Two ways through a step
+    Where all went well so far and there are no pools, a step is one loop over edges that counts
+    down: `step` itself. Everything else (a failure, a mark, a pool, a gate) goes through
+    `_end_with_rules`, which would do for the simple case as well; tests drive both.
+
 What is always true after a step (tests check it against a slow and obvious model)
     - a task starts only when all its predecessors have succeeded, and each attempt of it starts
       once: RUNNING is entered from READY only;
@@ -37,11 +47,13 @@ What is always true after a step (tests check it against a slow and obvious mode
     - `unfinished` counts the tasks and gates in no ended state; when none is RUNNING and nothing
       was READY, it is 0 (a graph has no cycle).
 
-Costs: O(log ready) a task, O(1) an edge, O(tasks) once for a stop.
+Costs: O(1) a task that becomes ready in the order of numbers, O(log ready) for any other, O(1) an
+edge, O(tasks) once for a stop.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 from parallel_workers.plan import Plan
 from parallel_workers.pools import Pools
@@ -51,10 +63,11 @@ WAITING, READY, RUNNING, SUCCEEDED, FAILED, SKIPPED = range(6)
 STATES = ("waiting", "ready", "running", "succeeded", "failed", "skipped")
 
 TRANSITIONS: Mapping[int, frozenset[int]] = {
-    # SUCCEEDED at once is for gates.
-    WAITING: frozenset({READY, SKIPPED, SUCCEEDED}),
-    # FAILED is for a task that was ready for another attempt when the frontier was stopped.
-    READY: frozenset({RUNNING, SKIPPED, FAILED}),
+    WAITING: frozenset({READY, SKIPPED}),
+    # SUCCEEDED at once is for gates; FAILED is for a task that was ready for another attempt when
+    # the frontier was stopped.
+    READY: frozenset({RUNNING, SKIPPED, FAILED, SUCCEEDED}),
+    # READY again for another attempt, or where it was handed out and never begun.
     RUNNING: frozenset({READY, SUCCEEDED, FAILED}),
     SUCCEEDED: frozenset(),
     FAILED: frozenset(),
@@ -76,13 +89,14 @@ class Frontier:
         keep_going: Whether a failure leaves what does not depend on it to go on.
 
     Attributes:
-        state: By number, the state.
         waiting: By number, how many predecessors have not ended.
         cause: For each task marked as not to run, the task whose failure is the reason.
         skipped: Tasks skipped since somebody last cleared this list, in order.
         given_up: Tasks that had failed and lost their next attempt to a stop, likewise.
+        ready: How many tasks the last step left READY; those parked in pools not counted.
         running: How many tasks are RUNNING.
         unfinished: How many tasks and gates have not ended.
+        stopped: Whether nothing starts any more.
 
     >>> frontier = Frontier([[1, 2], [], []], waits=[0, 1, 1], tasks=3)
     >>> frontier.step([], room=8)
@@ -91,7 +105,7 @@ class Frontier:
     [1]
     >>> frontier.step([1], room=1)
     [2]
-    >>> frontier.step([~2], room=1), STATES[frontier.state[2]], frontier.unfinished
+    >>> frontier.step([~2], room=1), STATES[frontier.state_of(2)], frontier.unfinished
     ([], 'failed', 0)
     """
 
@@ -112,18 +126,20 @@ class Frontier:
         self._retried: set[int] = set()
         self._pools = Pools(pool_of, limits) if pool_of else None
         self._keep_going = keep_going
-        self._ready = [task for task in range(tasks) if not waits[task]]
-        heapify(self._ready)
-        self.state = bytearray(len(waits))
-        for task in self._ready:
-            self.state[task] = READY
+        self._in_order = deque([task for task in range(tasks) if not waits[task]])
+        self._out_of_order: list[int] = []
+        # WAITING stands for READY, too: `state_of` tells them apart.
+        self._states = bytearray(len(waits))
+        self._simple = self._pools is None
         self.waiting = list(waits)
         self.cause: dict[int, int] = {}
         self.skipped: list[int] = []
         self.given_up: list[int] = []
+        self.ready = len(self._in_order)
         self.running = 0
         self.unfinished = len(waits)
-        self._stopped = False
+        self.stopped = False
+        self._stopped_by: int | None = None
 
     @classmethod
     def of(cls, plan: Plan, *, keep_going: bool = False) -> "Frontier":
@@ -143,26 +159,75 @@ class Frontier:
             keep_going=keep_going,
         )
 
-    @property
-    def has_ready(self) -> bool:
-        """Whether another step with room might start something."""
-        return bool(self._ready)
+    def state_of(self, number: int) -> int:
+        """Return the state of a task or gate."""
+        state = self._states[number]
+        return READY if state == WAITING and not self.waiting[number] else state
 
-    def step(self, ended: Iterable[int], room: int) -> list[int]:
+    def step(self, ended: Iterable[int], room: int, share: int = 1) -> list[int]:
         """End attempts, ready what that frees, and hand out what may start.
 
         Args:
             ended: Tasks whose attempts ended: `task` itself for one that ended well, `~task` for
                 one that did not. A task that did not end well and has retries left is ready again.
             room: How many attempts more could run now.
+            share: Of so many ready tasks, only one beyond the first is handed out.
 
         Returns:
             Up to `room` tasks that are RUNNING from now on, the best first.
         """
-        ends = self._end_attempts(ended)
-        if ends:
-            self._propagate(ends)
-        return self._start(room) if self._ready and room > 0 else []
+        if not self._simple:
+            self._end_with_rules(ended)
+            return self._start(room, share)
+        states, waiting, successors = self._states, self.waiting, self._successors
+        in_order, tasks = self._in_order, self._tasks
+        codes = iter(ended)
+        count = 0
+        for code in codes:
+            if code < 0:
+                self._end_with_rules([code, *codes])
+                break
+            count += 1
+            states[code] = SUCCEEDED
+            for successor in successors[code]:
+                left = waiting[successor] - 1
+                waiting[successor] = left
+                if left:
+                    continue
+                if successor >= tasks:
+                    self._propagate([successor])
+                elif not in_order or successor > in_order[-1]:
+                    in_order.append(successor)
+                else:
+                    heappush(self._out_of_order, successor)
+        self.unfinished -= count
+        if room and self._simple and len(in_order) == 1 and not self._out_of_order:
+            # A chain is run through here.
+            task = in_order.popleft()
+            states[task] = RUNNING
+            self.running += 1 - count
+            self.ready = 0
+            return [task]
+        self.running -= count
+        return self._start(room, share)
+
+    def take_back(self, tasks: Iterable[int]) -> None:
+        """Take back tasks that were handed out and of which no attempt has begun.
+
+        Where the frontier is stopped they are skipped, else they are ready again.
+
+        Args:
+            tasks: Tasks that are RUNNING.
+        """
+        for task in tasks:
+            self._give_unit(task)
+            self.running -= 1
+            self._states[task] = WAITING
+            if self.stopped:
+                self._end_unstarted(task)
+            else:
+                heappush(self._out_of_order, task)
+        self.ready = len(self._in_order) + len(self._out_of_order)
 
     def stop(self, cause: int | None = None) -> None:
         """Let nothing start any more.
@@ -170,54 +235,63 @@ class Frontier:
         Args:
             cause: The task whose failure is the reason, if one is.
         """
-        if self._stopped:
+        if self.stopped:
             return
-        self._stopped = True
-        self._ready.clear()
+        self.stopped = True
+        self._simple = False
+        self._stopped_by = cause
+        self._in_order.clear()
+        self._out_of_order.clear()
+        self.ready = 0
         if self._pools is not None:
             self._pools.clear()
-        state = self.state
-        for number in range(len(state)):
-            if state[number] == READY and number in self._retried:
-                self._move(number, FAILED)
-                self.given_up.append(number)
-            elif state[number] == WAITING or state[number] == READY:
-                if cause is not None:
-                    self.cause.setdefault(number, cause)
-                self._move(number, SKIPPED)
+        states = self._states
+        for number in range(len(states)):
+            if states[number] == WAITING:
+                self._end_unstarted(number)
 
-    def _end_attempts(self, ended: Iterable[int]) -> list[int]:
-        """End attempts; return the tasks that these ends have ended for good."""
+    def _end_unstarted(self, number: int) -> None:
+        """End a task or gate that lost its next attempt to a stop."""
+        if number in self._retried:
+            self._end(number, FAILED)
+            self.given_up.append(number)
+            return
+        if self._stopped_by is not None:
+            self.cause.setdefault(number, self._stopped_by)
+        self._skip(number)
+
+    def _end_with_rules(self, ended: Iterable[int]) -> None:
+        """End attempts, with all rules, and ready what that frees."""
         ends: list[int] = []
         for code in ended:
             task = code if code >= 0 else ~code
-            if self._pools is not None:
-                called = self._pools.give(task)
-                if called is not None:
-                    heappush(self._ready, called)
+            self._give_unit(task)
             self.running -= 1
             if code >= 0:
-                self._move(task, SUCCEEDED)
-            elif not self._stopped and self._retries_left.get(task):
+                self._end(task, SUCCEEDED)
+            elif not self.stopped and self._retries_left.get(task):
                 self._retries_left[task] -= 1
                 self._retried.add(task)
-                self._move(task, READY)
-                heappush(self._ready, task)
+                self._states[task] = WAITING
+                heappush(self._out_of_order, task)
                 continue
             else:
-                self._move(task, FAILED)
+                self._simple = False
+                self._end(task, FAILED)
                 if not self._keep_going:
                     self.stop(task)
             ends.append(task)
-        return ends
+        self._propagate(ends)
 
     def _propagate(self, ends: list[int]) -> None:
         """Count down the successors of what has ended, and of what ends thereby."""
-        if self._stopped:
+        if self.stopped:
             return
-        state, waiting, cause = self.state, self.waiting, self.cause
+        states, waiting, cause = self._states, self.waiting, self.cause
         for number in ends:  # grows while it is walked
-            reason = None if state[number] == SUCCEEDED else cause.get(number, number)
+            if number >= self._tasks and states[number] == WAITING:
+                self._end(number, SUCCEEDED)
+            reason = None if states[number] == SUCCEEDED else cause.get(number, number)
             for successor in self._successors[number]:
                 if reason is not None:
                     cause.setdefault(successor, reason)
@@ -226,32 +300,56 @@ class Frontier:
                 if left:
                     continue
                 if successor in cause:
-                    self._move(successor, SKIPPED)
+                    self._skip(successor)
                     ends.append(successor)
                 elif successor >= self._tasks:
-                    self._move(successor, SUCCEEDED)
                     ends.append(successor)
                 else:
-                    self._move(successor, READY)
-                    heappush(self._ready, successor)
+                    heappush(self._out_of_order, successor)
 
-    def _start(self, room: int) -> list[int]:
+    def _start(self, room: int, share: int) -> list[int]:
         """Hand out up to `room` of the ready tasks, the best first."""
-        ready = self._ready
-        started: list[int] = []
-        while ready and len(started) < room:
-            task = heappop(ready)
-            if self._pools is None or self._pools.take(task):
-                self._move(task, RUNNING)
-                started.append(task)
+        in_order = self._in_order
+        if room > 1:
+            room = min(room, 1 + (len(in_order) + len(self._out_of_order) - 1) // share)
+        if self._out_of_order or not self._simple:
+            started = self._choose(room)
+        elif room < len(in_order):
+            started = [in_order.popleft() for _ in range(room)]
+        else:
+            started = list(in_order)
+            in_order.clear()
+        states = self._states
+        for task in started:
+            states[task] = RUNNING
         self.running += len(started)
+        self.ready = len(in_order) + len(self._out_of_order)
         return started
 
-    def _move(self, number: int, state: int) -> None:
-        """Change the state of a task or gate. No other line of this class does."""
-        assert state in TRANSITIONS[self.state[number]], (number, self.state[number], state)
-        self.state[number] = state
-        if state >= SUCCEEDED:
-            self.unfinished -= 1
-            if state == SKIPPED and number < self._tasks:
-                self.skipped.append(number)
+    def _choose(self, room: int) -> list[int]:
+        """Take out up to `room` of the ready tasks, the best first, as pools allow."""
+        in_order, out_of_order, pools = self._in_order, self._out_of_order, self._pools
+        chosen: list[int] = []
+        while len(chosen) < room and (in_order or out_of_order):
+            if not out_of_order or (in_order and in_order[0] < out_of_order[0]):
+                task = in_order.popleft()
+            else:
+                task = heappop(out_of_order)
+            if pools is None or pools.take(task):
+                chosen.append(task)
+        return chosen
+
+    def _give_unit(self, task: int) -> None:
+        if self._pools is not None:
+            called = self._pools.give(task)
+            if called is not None:
+                heappush(self._out_of_order, called)
+
+    def _skip(self, number: int) -> None:
+        self._end(number, SKIPPED)
+        if number < self._tasks:
+            self.skipped.append(number)
+
+    def _end(self, number: int, state: int) -> None:
+        self._states[number] = state
+        self.unfinished -= 1

@@ -40,7 +40,7 @@ def shown(value: object) -> str:
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
-        text = type(value).__name__ if isinstance(value, (dict, list)) else str(value)
+        text = type(value).__name__ if isinstance(value, (dict, list, int)) else str(value)
     return shorten(printable(text))
 
 

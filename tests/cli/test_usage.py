@@ -125,10 +125,10 @@ def test_an_unreadable_file_is_named(here: Path) -> None:
 def test_without_a_verb_the_help_is_shown(tmp_path: Path) -> None:
     ended = run(tmp_path)
     assert (ended.status, ended.output) == (2, "")
-    assert [v for v in ("run", "plan", "check", "convert") if f"\n  {v} " not in ended.errors] == []
+    assert [v for v in ("run", "plan", "check", "convert", "schema") if f"\n  {v} " not in ended.errors] == []
 
 
-@pytest.mark.parametrize("verb", ["run", "plan", "check", "convert"])
+@pytest.mark.parametrize("verb", ["run", "plan", "check", "convert", "schema"])
 def test_help_goes_to_standard_output(tmp_path: Path, verb: str) -> None:
     ended = run(tmp_path, verb, "--help")
     assert (ended.status, ended.errors) == (0, "")
@@ -142,7 +142,7 @@ def test_an_error_that_nobody_can_read_has_its_exit_status_all_the_same(here: Pa
         assert (here / "status").read_text() == "2\n"
 
 
-@pytest.mark.parametrize("arguments", [["plan"], ["run", "-n"], ["check"], ["convert"]])
+@pytest.mark.parametrize("arguments", [["plan"], ["run", "-n"], ["check"], ["convert"], ["schema"]])
 def test_a_result_that_cannot_be_written_is_an_error(tmp_path: Path, arguments: list[str]) -> None:
     write_work(tmp_path, {"a": "true"})
     with open("/dev/full", "wb") as full:

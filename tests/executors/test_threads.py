@@ -1,15 +1,16 @@
 """Threads as workers: how many there are, what they outlive, and what if no more can come."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from parallel_workers.bodies import Body
 from parallel_workers.driver import Driver
 from parallel_workers.errors import UsageError
 from parallel_workers.events import Event, Outcome, RunEnded, TaskEnded
-from parallel_workers.executors.threads import Body, ThreadsExecutor
+from parallel_workers.executors.threads import ThreadsExecutor
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
@@ -35,15 +36,13 @@ def run(
     """Run a graph to its end; `body` is given the task and the number of the attempt."""
     plan = Plan(graph)
     events: list[Event] = []
-    driver = Driver(plan, Frontier.of(plan, keep_going=keep_going), [events.extend])
+    driver = Driver(plan, Frontier.of(plan, keep_going=keep_going), jobs, [events.extend])
 
-    def body_of(name: str) -> Body:
-        return lambda attempt: (Outcome.SUCCEEDED, body(name, attempt))
+    def body_of(task: int) -> Body:
+        return lambda: body(plan.names[task], driver.attempt(task))
 
-    executor = ThreadsExecutor(driver, [body_of(name) for name in plan.names], jobs)
-    driver.begin("r", jobs)
-    executor.start()
-    executor.join()
+    driver.begin("r")
+    ThreadsExecutor().start(driver, [body_of(task) for task in range(plan.tasks)]).join()
     assert isinstance(events[-1], RunEnded)
     assert [thread for thread in threading.enumerate() if thread.name.startswith("worker")] == []
     return [event for event in events if isinstance(event, TaskEnded)]
@@ -117,9 +116,7 @@ def test_where_no_more_threads_can_start_those_that_there_are_do_the_work(
 
 def test_where_no_thread_can_start_an_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan(wide(2))
-    bodies: Sequence[Body] = [lambda attempt: (Outcome.SUCCEEDED, None)] * 2
-    executor = ThreadsExecutor(Driver(plan, Frontier.of(plan)), bodies, 2)
+    driver = Driver(plan, Frontier.of(plan), 2)
     allow_threads(monkeypatch, 0)
     with pytest.raises(UsageError, match=r"no thread .*ulimit -u"):
-        executor.start()
-    executor.join()
+        ThreadsExecutor().start(driver, [lambda: None] * 2)

@@ -60,13 +60,19 @@ class Model:
             if not self.keep_going:
                 self.stop()
 
+    def take_back(self, task: int) -> None:
+        self.running.remove(task)
+        self.attempts[task] -= 1
+        if self.stopped:
+            self.outcome[task] = "failed" if self.attempts[task] else "skipped"
+
     def stop(self) -> None:
         if self.stopped:
             return
         self.stopped = True
         for task in self.predecessors:
             if task not in self.outcome and task not in self.running:
-                self.outcome[task] = "failed" if task in self.attempts else "skipped"
+                self.outcome[task] = "failed" if self.attempts.get(task) else "skipped"
 
     def skip_what_cannot_run(self) -> None:
         changed = True

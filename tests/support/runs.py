@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from parallel_workers.children import Children
 from parallel_workers.commands import Command, CommandRunner, words_of
 from parallel_workers.driver import Driver
-from parallel_workers.events import Event, Outcome, TaskEnded, TaskRetried, TaskStarted
+from parallel_workers.events import Event, TaskEnded, TaskRetried, TaskStarted
 from parallel_workers.executors.threads import ThreadsExecutor
 from parallel_workers.frontier import STATES, Frontier
 from parallel_workers.graph import WorkGraph
@@ -84,7 +84,7 @@ def run_simulated(
         attempts[slot.task] += 1
         name = plan.names[slot.task]
         traces.append(Trace(name, attempts[slot.task], slot.start, slot.finish))
-    outcomes = {plan.names[task]: STATES[frontier.state[task]] for task in range(plan.tasks)}
+    outcomes = {plan.names[task]: STATES[frontier.state_of(task)] for task in range(plan.tasks)}
     return Result(traces, outcomes, [])
 
 
@@ -93,12 +93,13 @@ def run_functions(
 ) -> Result:
     traces: list[Trace] = []
 
-    def body(name: str, attempt: int) -> tuple[Outcome, Any]:
+    def body(name: str, attempt: int) -> None:
         start = time.monotonic()
         script = scripts.get(name, Script())
         time.sleep(script.seconds)
         traces.append(Trace(name, attempt, start, time.monotonic()))
-        return (Outcome.FAILED if attempt <= script.failures else Outcome.SUCCEEDED), None
+        if attempt <= script.failures:
+            raise ValueError("as its script says")
 
     plan = Plan(graph)
     return _drive(plan, [partial(body, name) for name in plan.names], jobs, keep_going, traces)
@@ -139,13 +140,16 @@ def _drive(
     plan: Plan, bodies: list[Any], jobs: int, keep_going: bool, traces: list[Trace]
 ) -> Result:
     events: list[Event] = []
-    driver = Driver(plan, Frontier.of(plan, keep_going=keep_going), [events.extend])
-    executor = ThreadsExecutor(driver, bodies, jobs)
-    driver.begin("test", jobs)
-    executor.start()
-    executor.join()
+    driver = Driver(plan, Frontier.of(plan, keep_going=keep_going), jobs, [events.extend])
+    calls = [partial(_attempt, driver, task, body) for task, body in enumerate(bodies)]
+    driver.begin("test")
+    ThreadsExecutor().start(driver, calls).join()
     outcomes = {event.task: str(event.outcome) for event in events if isinstance(event, TaskEnded)}
     return Result(traces, outcomes, events)
+
+
+def _attempt(driver: Driver, task: int, body: Callable[[int], Any]) -> Any:
+    return body(driver.attempt(task))
 
 
 ALL: dict[str, Run] = {

@@ -5,9 +5,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from parallel_workers.bodies import CommandText, command_bodies
 from parallel_workers.children import Children
 from parallel_workers.cli.attend import Attendant
-from parallel_workers.cli.bodies import CommandText, make_bodies
 from parallel_workers.cli.console import tell
 from parallel_workers.commands import CommandRunner
 from parallel_workers.driver import Driver
@@ -59,19 +59,19 @@ def conduct(
     children = Children(grace, expected=plan.tasks)
     attendant = Attendant(children, progress.tick)
     frontier = Frontier.of(plan, keep_going=keep_going)
-    driver = Driver(plan, frontier, [progress, summary, attendant.listen])
+    driver = Driver(plan, frontier, jobs, [progress, summary, attendant.listen])
     runner = CommandRunner(children, logs, {**os.environb, b"PW_RUN": run.encode()})
-    executor = ThreadsExecutor(driver, make_bodies(plan, commands, runner), jobs)
+    bodies = command_bodies(plan, dict(enumerate(commands)), runner, driver.attempt)
     # From here on only what the run itself makes is worth walking through.
     gc.freeze()
     gc.enable()
     with attendant.hearing():
-        driver.begin(run, jobs)
-        executor.start()
+        driver.begin(run)
+        workers = ThreadsExecutor().start(driver, list(bodies.values()))
         signum = attendant.wait(driver)
         if signum is not None and attendant.gave_up:
             return 128 + signum
-        executor.join()
+        workers.join()
     children.close()
     progress.close()
     out.write(style.encode(summary.text(style)))

@@ -42,8 +42,20 @@ from parallel_workers.formats.groups import Threads, add_threads, explain_cycle
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import shown
 
-SECTIONS = ("env", "pools", "defaults", "tasks", "threads")
-"""What a work file may hold at its top."""
+SECTIONS = {
+    "env": "Variables set for the commands of all tasks.",
+    "pools": "Pools by name: how many tasks that take a unit of it may run at once.",
+    "defaults": "Fields of every task that does not say otherwise.",
+    "tasks": "Tasks by name: the command of each, a mapping of its fields, or nothing.",
+    "threads": (
+        "Threads, which run in parallel, of groups of names. A group ends before the next one of "
+        "its thread begins."
+    ),
+}
+"""What a work file may hold at its top, and what that is."""
+
+REQUIRED = ("tasks", "threads")
+"""The sections of which a work file has at least one."""
 
 KNOWN = ("after", *FIELDS)
 """The fields of a task in a work file."""
@@ -95,7 +107,7 @@ class _Reader:
         self.graph = WorkGraph()
         self.after: list[tuple[int, object]] = []
         self.copies = 0
-        check_keys(data, SECTIONS, findings.about())
+        check_keys(data, tuple(SECTIONS), findings.about())
         self.tasks = self._section("tasks")
         self._read_pools()
         self.common = self._read_common()
@@ -248,7 +260,7 @@ def _content(graph: WorkGraph, number: int, after: Sequence[str]) -> object:
 
 
 def _fits(data: object) -> bool:
-    return isinstance(data, dict) and ("tasks" in data or "threads" in data)
+    return isinstance(data, dict) and any(section in data for section in REQUIRED)
 
 
 READER = Reader(read, _fits)

@@ -42,23 +42,11 @@ def ending(outcome: Outcome, seconds: float, result: Any) -> str:
 
 
 def _command_ending(result: CommandResult, seconds: float) -> str:
-    error = one_line(result.error, _LONGEST) if result.error else "not started"
     if result.status is None:
-        return error
-    how = f"exit status {result.status}"
-    if result.status < 0:
-        how = f"killed by {_signal_name(-result.status)}"
+        return one_line(result.ending, _LONGEST)
+    how, _, error = result.ending.partition("; ")
     how = f"{how} after {format_duration(seconds)}"
-    return f"{how}; {error}" if result.error else how
-
-
-def _signal_name(number: int) -> str:
-    from signal import Signals
-
-    try:
-        return Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return f"{how}; {one_line(error, _LONGEST)}" if error else how
 
 
 def _exception(error: BaseException) -> str:

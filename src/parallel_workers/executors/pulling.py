@@ -1,0 +1,53 @@
+"""What a worker does that pulls its tasks: the loop of threads, and of the caller's own thread."""
+
+from collections.abc import Callable, Sequence
+
+from parallel_workers.bodies import Body
+from parallel_workers.driver import Driver, clock
+
+SHORT = 50e-6
+"""Seconds that tasks may take so that a worker takes several at once."""
+
+HANDFUL = 16
+"""How many it takes then, if there are enough for all."""
+
+
+def _never() -> bool:
+    return False
+
+
+def pull(driver: Driver, bodies: Sequence[Body], grow: Callable[[], bool] = _never) -> None:
+    """Attempt one task after the other until the run is over.
+
+    Args:
+        driver: The driver of the run.
+        bodies: By task, what an attempt does.
+        grow: Called whenever there is something to do, so that other workers can be started while
+            there is work for them; returns whether it wants to be called again.
+    """
+    started, finished, values = driver.started, driver.finished, driver.values
+    copy_of_context = driver.context.copy
+    hand = driver.new_hand()
+    growing = True
+    task = driver.step((), 1, hand)
+    while task is not None:
+        if growing and driver.wants_worker:
+            growing = grow()
+        ended: list[int] = []
+        begun = now = clock()
+        while True:
+            started[task] = now
+            try:
+                values[task] = copy_of_context().run(bodies[task])
+                ended.append(task)
+            except BaseException as error:  # a worker outlives whatever a task does
+                ended.append(driver.failed(task, error))
+            finished[task] = now = clock()
+            if not hand:
+                break
+            try:
+                task = hand.popleft()
+            except IndexError:  # another worker was quicker
+                break
+        room = HANDFUL if now - begun < SHORT * len(ended) else 1
+        task = driver.step(ended, room, hand)
