@@ -4,7 +4,8 @@ A body takes nothing, returns the value of the task, and raises where the attemp
 """
 
 import os
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ from parallel_workers.definition import Definition
 from parallel_workers.events import CommandResult
 from parallel_workers.logs import log_name
 from parallel_workers.plan import Plan
+from parallel_workers.tasks import Arguments
 
 Body: TypeAlias = Callable[[], Any]
 
@@ -39,7 +41,121 @@ def command_bodies(
         # Prepared by the worker, not for all tasks before the first one starts.
         return runner.run(_prepare(plan, task, commands[task]), attempt(task))
 
-    return {task: partial(run, task) for task in commands}
+    return {task: CommandBody(run, task) for task in commands}
+
+
+class CommandBody:
+    """Runs a command; it starts a process of its own, so that any thread may call it.
+
+    Args:
+        run: Runs the command of a task.
+        task: The task.
+    """
+
+    __slots__ = ("_run", "_task")
+
+    def __init__(self, run: Callable[[int], CommandResult], task: int) -> None:
+        self._run = run
+        self._task = task
+
+    def __call__(self) -> CommandResult:
+        """Run the command."""
+        return self._run(self._task)
+
+
+class FunctionBody:
+    """Calls a function with arguments, some of which are values of other tasks.
+
+    Args:
+        function: The function.
+        arguments: What it is called with.
+        value_of: Gives the value of a task, by its number in the graph.
+    """
+
+    __slots__ = ("_arguments", "_value_of", "function")
+
+    def __init__(
+        self, function: Callable[..., Any], arguments: Arguments, value_of: Callable[[int], Any]
+    ) -> None:
+        self.function = function
+        self._arguments = arguments
+        self._value_of = value_of
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """Return the positional arguments and those by keyword, values in their places."""
+        return self._arguments.filled(self._value_of)
+
+    def __call__(self) -> Any:
+        """Call the function."""
+        args, kwargs = self._arguments.filled(self._value_of)
+        return self.function(*args, **kwargs)
+
+
+def function_bodies(plan: Plan, values: Sequence[Any]) -> list[Body | None]:
+    """Return, by task, the body of the function that it calls; None where it calls none.
+
+    Args:
+        plan: The plan.
+        values: By task, its value as soon as it has one.
+    """
+    numbers = plan.numbers
+
+    def value_of(number: int) -> Any:
+        return values[numbers[number]]
+
+    bodies: list[Body | None] = plan.functions.copy()
+    for task, arguments in plan.arguments.items():
+        function = plan.functions[task]
+        assert function is not None
+        bodies[task] = FunctionBody(function, arguments, value_of)
+    return bodies
+
+
+def let_go_early(plan: Plan, bodies: list[Body], values: list[Any]) -> None:
+    """Have each value let go when its last reader has run, save those of the graph's leaves.
+
+    Args:
+        plan: The plan.
+        bodies: By task, its body; those of readers and of what is read by nobody are replaced.
+        values: By task, its value as soon as it has one.
+    """
+    readers = [0] * plan.tasks
+    sources: dict[int, set[int]] = {}
+    for task, arguments in plan.arguments.items():
+        read = {plan.numbers[number] for each in arguments.tasks for number in each.numbers}
+        sources[task] = read
+        for source in read:
+            readers[source] += 1
+    lock = threading.Lock()
+
+    def release(task: int) -> None:
+        with lock:
+            for source in sources.get(task, ()):
+                readers[source] -= 1
+                if not readers[source]:
+                    values[source] = None
+
+    for task in range(plan.tasks):
+        unread = not readers[task] and bool(plan.successors[task])
+        if unread or task in sources:
+            bodies[task] = _Passing(bodies[task], partial(release, task), unread)
+
+
+class _Passing:
+    """A body after which values are let go: its own, or those that it read."""
+
+    __slots__ = ("_release", "_unread", "body")
+
+    def __init__(self, body: Body, release: Callable[[], None], unread: bool) -> None:
+        self.body = body
+        self._release = release
+        self._unread = unread
+
+    def __call__(self) -> Any:
+        """Call the other body."""
+        value = self.body()
+        self._release()
+        return None if self._unread else value
 
 
 def _prepare(plan: Plan, task: int, command: CommandText) -> Command:

@@ -102,6 +102,22 @@ class Driver:
                 self._end()
         self._deliver()
 
+    def listen(self, listener: Listener) -> list[int]:
+        """Tell `listener`, too, from here on; it may be told again of what had just happened.
+
+        Returns:
+            The tasks that have ended already.
+        """
+        with self._lock:
+            self._listeners.append(listener)
+            self._share = max(1, self.plan.tasks)
+            return [task for task in range(self.plan.tasks) if self.outcome(task) is not None]
+
+    def running(self) -> list[int]:
+        """Return the tasks of which an attempt is under way."""
+        state_of = self._frontier.state_of
+        return [task for task in range(self.plan.tasks) if state_of(task) == RUNNING]
+
     def new_hand(self) -> deque[int]:
         """Return where a worker keeps tasks that it was given and has not begun."""
         hand: deque[int] = deque()
@@ -217,6 +233,11 @@ class Driver:
         if state == SKIPPED:
             return Outcome.SKIPPED
         return _outcome_of(self.errors[task]) if state == FAILED else None
+
+    @property
+    def spotless(self) -> bool:
+        """Whether no attempt has failed, and nothing was stopped."""
+        return not self.errors and not self._frontier.stopped
 
     def attempts(self, task: int) -> int:
         """Return how many attempts of `task` were begun."""

@@ -100,3 +100,27 @@ class TimedOut(AttemptError):  # noqa: N818
 
 class Cancelled(AttemptError):  # noqa: N818
     """An attempt was ended because the run was."""
+
+
+class NoValueError(ParallelWorkersError, LookupError):
+    """A task has no value: it has not ended, did not succeed, or its value was let go."""
+
+
+class TaskRaised(ParallelWorkersError):  # noqa: N818
+    """A task's function raised what is no `Exception`, such as `SystemExit`; see `__cause__`."""
+
+
+class RunFailed(ExceptionGroup[Exception]):
+    """Some tasks of a run did not succeed; holds what each of them raised.
+
+    Attributes:
+        run: The `Run`.
+    """
+
+    run: Any = None
+
+    def derive(self, excs: Sequence[Exception]) -> "RunFailed":  # type: ignore[override]
+        """Return a group of some of these errors, of the same run."""
+        derived = RunFailed(self.message, excs)
+        derived.run = self.run
+        return derived

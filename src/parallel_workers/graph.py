@@ -5,41 +5,35 @@ columns by that number, so that a graph of a million tasks is a handful of lists
 made only when somebody asks for one. Readers of files fill the columns directly.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from parallel_workers.cycles import shortest_cycle
 from parallel_workers.definition import FIELDS, PLAIN, Definition, check_name, read_field
 from parallel_workers.errors import CycleError, FieldError, GraphError, UnknownTaskError
-from parallel_workers.wording import shorten, suggestion
+from parallel_workers.events import CommandResult
+from parallel_workers.tasks import Arguments, Task, TaskGroup, arguments_of
+from parallel_workers.wording import shorten, shown, suggestion
 
+if TYPE_CHECKING:
+    import threading
 
-class Task:
-    """A task of a work graph, as the user holds it.
+    from parallel_workers.events import Event
+    from parallel_workers.executors import Executor
+    from parallel_workers.forecast import Forecast
+    from parallel_workers.plan import Plan
+    from parallel_workers.run import Run
 
-    Attributes:
-        graph: The graph that it belongs to.
-        number: Its number there.
-    """
+T = TypeVar("T")
 
-    __slots__ = ("graph", "number")
+After: TypeAlias = Iterable[Task[Any] | TaskGroup[Any] | str]
+"""What a task waits for: tasks, groups of tasks, or names of tasks."""
 
-    def __init__(self, graph: "WorkGraph", number: int) -> None:
-        self.graph = graph
-        self.number = number
+Listen: TypeAlias = Callable[[list["Event"]], object]
+"""Is told of what happens in a run, several events at a time, in order."""
 
-    @property
-    def name(self) -> str:
-        """Its name, unique in its graph."""
-        return self.graph.name(self.number)
-
-    @property
-    def definition(self) -> Definition:
-        """What it does and how it is run."""
-        return self.graph.definitions.get(self.number, PLAIN)
-
-    def __repr__(self) -> str:
-        return f"<Task {self.name!r}>"
+Keep: TypeAlias = Literal["all", "leaves"]
+"""Which values a run keeps to its end."""
 
 
 class Topology(NamedTuple):
@@ -63,8 +57,11 @@ class WorkGraph:
         successors: By number, the numbers of the direct successors, each once.
         waits: By number, how many direct predecessors there are.
         definitions: By number, what is known of a task beyond its name; others are not in it.
+        functions: By number, the function that a task calls; others are not in it.
+        arguments: By number, what that is called with, if with anything.
         pools: The limit of each pool, by its name.
         warnings: What the reader of the file found strange.
+        runs: What tells of each run whether it is over; until then, this cannot be changed.
 
     >>> graph = WorkGraph()
     >>> build = graph.add("build", command="make")
@@ -79,10 +76,14 @@ class WorkGraph:
         self.successors: list[list[int]] = []
         self.waits: list[int] = []
         self.definitions: dict[int, Definition] = {}
+        self.functions: dict[int, Callable[..., Any]] = {}
+        self.arguments: dict[int, Arguments] = {}
         self.pools: dict[str, int] = {}
         self.warnings: list[str] = []
         self._named_later: list[tuple[int, str]] = []
         self._topology: Topology | None = None
+        self._plan: Plan | None = None
+        self.runs: list[threading.Event] = []
 
     def __len__(self) -> int:
         """Return the number of tasks; gates are not counted."""
@@ -91,61 +92,419 @@ class WorkGraph:
     def __contains__(self, name: object) -> bool:
         return name in self.numbers
 
-    def __getitem__(self, name: str) -> Task:
+    def __getitem__(self, name: str) -> Task[Any]:
         return Task(self, self.number(name))
 
     def __repr__(self) -> str:
         return f"<WorkGraph of {len(self)} tasks>"
 
-    def add(self, name: str, *, after: Iterable[Task | str] = (), **fields: Any) -> Task:
-        """Add a task.
+    @overload
+    def add(
+        self,
+        name: str,
+        function: Callable[..., Coroutine[Any, Any, T]],
+        /,
+        *args: Any,
+        after: After = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> Task[T]: ...
+
+    @overload
+    def add(
+        self,
+        name: str,
+        function: Callable[..., T],
+        /,
+        *args: Any,
+        after: After = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> Task[T]: ...
+
+    @overload
+    def add(self, name: str, /, *, after: After = (), **fields: Any) -> Task[CommandResult]: ...
+
+    def add(
+        self,
+        name: str,
+        function: Callable[..., Any] | None = None,
+        /,
+        *args: Any,
+        after: After = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> Task[Any]:
+        """Add a task: a function, or by `command=` a command.
 
         Args:
             name: Unique in this graph.
-            after: Tasks, or names of tasks (also of those added later), that must have succeeded
-                before this one starts.
+            function: What it calls, if it is no command. What that returns is the task's value.
+            *args: What the function is called with. A task or a group in it, also within lists,
+                tuples and dictionaries, is replaced by its value, and waited for.
+            after: Tasks, groups, or names of tasks (also of those added later), that must have
+                succeeded before this one starts.
+            kwargs: What the function is called with by keyword, as in `args`.
             **fields: The fields of a `Definition`, such as `command="make"` or `timeout="5m"`.
 
         Returns:
-            The task, for `after` of others.
+            The task, for `after` and arguments of others.
 
         Raises:
-            GraphError: The name is taken, a field does not exist or cannot hold its value, or a
-                task is of another graph.
+            GraphError: The name is taken, a field does not exist or cannot hold its value, the
+                function cannot be called, a task is of another graph, or a run is under way.
+
+        >>> graph = WorkGraph()
+        >>> three = graph.add("three", max, 1, 3)
+        >>> four = graph.add("four", sum, [three, 1])
+        >>> graph.run()["four"]
+        4
         """
-        try:
-            check_name(name, "the name of a task")
-            definition = _define(fields)
-        except FieldError as error:
-            raise GraphError(f"task {shorten(str(name))}: {error.message}") from None
+        definition = PLAIN
+        if fields or name.__class__ is not str or not name.isprintable() or not name:
+            definition = self._check(name, fields)
         if name in self.numbers:
             raise GraphError(f"there is a task named {shorten(name)} already")
-        if isinstance(after, str):
-            raise GraphError(f'task {shorten(name)}: after is a list: after=["{shorten(after)}"]')
-        predecessors, later = self._find(after)
+        arguments = arguments_of(args, kwargs or {}) if args or kwargs else None
+        if not callable(function) or definition.command is not None:
+            _check_function(name, function, arguments, definition)
+        waits_for: tuple[Iterable[int], Iterable[str]] = (), ()
+        if after or arguments is not None:
+            waits_for = self._find(name, after, arguments)
         number = self.add_plain(name)
+        if function is not None:
+            self.functions[number] = function
+        if arguments is not None:
+            self.arguments[number] = arguments
         if definition is not PLAIN:
             self.definitions[number] = definition
-        for predecessor in predecessors:
-            self.connect(predecessor, number)
-        self._named_later.extend((number, other) for other in later)
+        self._wait_for(number, *waits_for)
         return Task(self, number)
 
-    def _find(self, after: Iterable[Task | str]) -> tuple[list[int], list[str]]:
+    def _wait_for(self, number: int, predecessors: Iterable[int], later: Iterable[str]) -> None:
+        count = 0
+        for predecessor in predecessors:
+            self.successors[predecessor].append(number)
+            count += 1
+        self.waits[number] = count
+        for name in later:
+            self._named_later.append((number, name))
+
+    def _check(self, name: str, fields: Mapping[str, Any]) -> Definition:
+        try:
+            check_name(name, "the name of a task")
+            return _define(fields)
+        except FieldError as error:
+            raise GraphError(f"task {shorten(str(name))}: {error.message}") from None
+
+    def _find(
+        self, name: str, after: After, arguments: Arguments | None
+    ) -> tuple[Iterable[int], Iterable[str]]:
+        """Return the numbers of what a task waits for, each once, and names of tasks to come."""
+        if isinstance(after, str):
+            raise GraphError(f'task {shorten(name)}: after is a list: after=["{shorten(after)}"]')
         found: dict[int, None] = {}
         later: dict[str, None] = {}
-        for other in after:
-            if isinstance(other, str):
+        for other in after if arguments is None else (*after, *arguments.tasks):
+            if other.__class__ is Task and other.graph is self:
+                found[other.number] = None
+            elif isinstance(other, str):
                 known = self.numbers.get(other)
                 if known is None:
                     later[other] = None
                 else:
                     found[known] = None
+            elif not isinstance(other, (Task, TaskGroup)):
+                raise GraphError(
+                    f"task {shorten(name)}: {shown(other)} is no task; after holds "
+                    "tasks, or names of tasks"
+                )
             elif other.graph is not self:
-                raise GraphError(f"the task {shorten(other.name)} is of another graph")
-            else:
-                found[other.number] = None
-        return list(found), list(later)
+                raise GraphError(f"task {shorten(name)}: {other!r} is of another graph")
+            elif isinstance(other, TaskGroup) and (gate := other.gate()) is not None:
+                found[gate] = None
+        return found, later
+
+    def map(
+        self,
+        name: str,
+        function: Callable[[Any], T],
+        items: Iterable[Any],
+        *,
+        after: After = (),
+        **fields: Any,
+    ) -> TaskGroup[T]:
+        """Add a task for each of `items`: `name[0]`, `name[1]`, … call `function(item)`.
+
+        Args:
+            name: What their names begin with.
+            function: What each calls.
+            items: What each calls it with; tasks among them stand for their values.
+            after: What all of them wait for, as in `add`.
+            **fields: The fields of the `Definition` of each.
+
+        Returns:
+            The group: as an argument of another task it is the list of values, in order.
+
+        Raises:
+            GraphError: As in `add`.
+
+        >>> graph = WorkGraph()
+        >>> squares = graph.map("square", lambda n: n * n, [1, 2, 3])
+        >>> total = graph.add("total", sum, squares)
+        >>> graph.run()[total]
+        14
+        """
+        everything = list(after)
+        return TaskGroup(
+            self,
+            [
+                self.add(f"{name}[{index}]", function, item, after=everything, **fields).number
+                for index, item in enumerate(items)
+            ],
+        )
+
+    @overload
+    def task(self, function: Callable[..., T], /) -> Task[T]: ...
+
+    @overload
+    def task(
+        self, /, *, after: After = (), name: str | None = None, **fields: Any
+    ) -> Callable[[Callable[..., T]], Task[T]]: ...
+
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        after: After = (),
+        name: str | None = None,
+        **fields: Any,
+    ) -> Any:
+        """Add the decorated function as a task, and give its name to the task.
+
+        Args:
+            function: The function, where the decorator is used without parentheses.
+            after: As in `add`.
+            name: The name of the task; that of the function if None.
+            **fields: As in `add`.
+
+        Raises:
+            GraphError: As in `add`.
+
+        >>> graph = WorkGraph()
+        >>> @graph.task(retries=2)
+        ... def report(): return "done"
+        >>> report
+        <Task 'report'>
+        """
+
+        def add(function: Callable[..., Any]) -> Task[Any]:
+            return self.add(name or function.__name__, function, after=after, **fields)
+
+        return add if function is None else add(function)
+
+    @classmethod
+    def from_records(
+        cls, records: Iterable[Mapping[str, Any]], *, call: Callable[[str], Any] | None = None
+    ) -> "WorkGraph":
+        """Return the graph that records describe: one for each task, with its neighbours.
+
+        Args:
+            records: Dictionaries with `name`, and perhaps `successors`, `ancestors`, `position`
+                and the fields of a `Definition`; in any order.
+            call: What each task without a command calls, with its name.
+
+        Raises:
+            InvalidInput: They are no work graph; all problems, each with its place.
+
+        >>> graph = WorkGraph.from_records([{"name": "a", "successors": ["b"]}, {"name": "b"}])
+        >>> graph.plan().critical_path
+        ['a', 'b']
+        """
+        return cls._from_data([dict(record) for record in records], "records", call)
+
+    @classmethod
+    def from_groups(
+        cls,
+        threads: Iterable[Iterable[Iterable[str]]],
+        *,
+        call: Callable[[str], Any] | None = None,
+    ) -> "WorkGraph":
+        """Return the graph that threads of run groups describe.
+
+        Args:
+            threads: Threads, of groups, of names (three levels). Threads run in parallel, and so
+                do the items of a group; a group ends before the next of its thread begins.
+            call: What each task calls, with its name.
+
+        Raises:
+            InvalidInput: They are no work graph; all problems, each with its place.
+
+        >>> graph = WorkGraph.from_groups([[["a", "b"], ["c"]]], call=str.upper)
+        >>> graph.run()["c"]
+        'C'
+        """
+        data = [[list(group) for group in thread] for thread in threads]
+        return cls._from_data(data, "groups", call)
+
+    @classmethod
+    def from_predecessors(
+        cls,
+        predecessors: Mapping[str, Iterable[str]],
+        *,
+        call: Callable[[str], Any] | None = None,
+    ) -> "WorkGraph":
+        """Return the graph of a mapping such as `graphlib.TopologicalSorter` takes.
+
+        Args:
+            predecessors: By name, the names of what must have succeeded before. Names that are
+                no keys are tasks, too.
+            call: What each task calls, with its name.
+
+        Raises:
+            GraphError: A name cannot name a task.
+
+        >>> graph = WorkGraph.from_predecessors({"b": ["a"], "a": []}, call=str.upper)
+        >>> graph.run()["b"]
+        'B'
+        """
+        graph = cls()
+        for name, others in predecessors.items():
+            graph.add(name, after=dict.fromkeys(others))
+        for name in dict.fromkeys(name for _, name in graph._named_later):
+            if name not in graph.numbers:
+                graph.add(name)
+        return graph.calling(call)
+
+    @classmethod
+    def _from_data(cls, data: object, kind: str, call: Callable[[str], Any] | None) -> "WorkGraph":
+        from parallel_workers.formats import from_data
+
+        return from_data(data, kind).calling(call)
+
+    def calling(self, call: Callable[[str], Any] | None) -> "WorkGraph":
+        """Have all tasks that have no command call `call` with their name.
+
+        Args:
+            call: What they call; None for nothing.
+
+        Returns:
+            This graph.
+        """
+        if call is not None:
+            for name, number in self.numbers.items():
+                if self.definitions.get(number, PLAIN).command is None:
+                    self.functions[number] = call
+                    self.arguments[number] = Arguments((name,), {}, ())
+        return self
+
+    def compiled(self) -> "Plan":
+        """Return the plan of this graph, which is kept until the graph changes.
+
+        Raises:
+            UnknownTaskError: A name in some `after` was never added.
+            CycleError: Tasks wait for each other.
+        """
+        from parallel_workers.plan import Plan
+
+        if self._plan is None:
+            self._plan = Plan(self)
+        return self._plan
+
+    def plan(self, jobs: int | None = None) -> "Forecast":
+        """Return what follows from the graph before anything runs.
+
+        Args:
+            jobs: How many tasks may run at once; 0 for no limit; the cores that this process may
+                use if None.
+
+        Raises:
+            UnknownTaskError: A name in some `after` was never added.
+            CycleError: Tasks wait for each other.
+
+        >>> graph = WorkGraph.from_predecessors({"b": ["a"], "c": ["a"]})
+        >>> graph.plan(jobs=1).makespan
+        3.0
+        """
+        from parallel_workers.cores import usable_cores
+        from parallel_workers.forecast import Forecast
+
+        return Forecast(self.compiled(), usable_cores() if jobs is None else jobs)
+
+    def start(
+        self,
+        *,
+        jobs: int | None = None,
+        on: "str | Executor" = "threads",
+        keep_going: bool = False,
+        listen: Listen | None = None,
+        keep: Keep = "all",
+    ) -> "Run":
+        """Start a run, and return at once.
+
+        Args:
+            jobs: How many tasks may run at once; 0 for no limit; the cores that this process may
+                use if None.
+            on: Where they run: "threads", "processes", "asyncio", "inline", or an executor.
+            keep_going: Whether what does not depend on a failed task goes on.
+            listen: Called with lists of events, in order, while the run goes on.
+            keep: Which values are kept: "all", or those of "leaves", where every other is let go
+                as soon as the last task that reads it has run.
+
+        Raises:
+            GraphError: The graph cannot be run as it is.
+            UsageError: An argument is wrong, or the executor cannot do this.
+
+        >>> graph = WorkGraph()
+        >>> three = graph.add("three", max, 1, 3)
+        >>> run = graph.start(jobs=2)
+        >>> [task.name for task in run.as_completed()]
+        ['three']
+        """
+        from parallel_workers.starting import start
+
+        return start(self, jobs=jobs, on=on, keep_going=keep_going, listen=listen, keep=keep)
+
+    def run(
+        self,
+        *,
+        jobs: int | None = None,
+        on: "str | Executor" = "threads",
+        check: bool = True,
+        keep_going: bool = False,
+        listen: Listen | None = None,
+        keep: Keep = "all",
+    ) -> "Run":
+        """Run every task, each as soon as all that it waits for has succeeded.
+
+        At Ctrl-C nothing starts any more, and what runs is waited for; a second one returns at
+        once and leaves it running.
+
+        Args:
+            jobs: As in `start`.
+            on: As in `start`.
+            check: Whether it is an error if some task does not succeed.
+            keep_going: As in `start`.
+            listen: As in `start`.
+            keep: As in `start`.
+
+        Raises:
+            GraphError: The graph cannot be run as it is.
+            UsageError: An argument is wrong, or the executor cannot do this.
+            RunFailed: Some task did not succeed; a group of what the tasks raised.
+
+        >>> graph = WorkGraph()
+        >>> graph.add("a", int, "5").name
+        'a'
+        >>> graph.run()["a"]
+        5
+        """
+        run = self.start(jobs=jobs, on=on, keep_going=keep_going, listen=listen, keep=keep)
+        run.attend()
+        if check:
+            run.check()
+        return run
 
     def add_plain(self, name: str) -> int:
         """Add a task of which only the name is known; a name that is new and has been checked.
@@ -166,11 +525,19 @@ class WorkGraph:
         return self._add_node(None)
 
     def _add_node(self, name: str | None) -> int:
+        if self.runs:
+            self._check_runs()
+        number = len(self.names)
         self.names.append(name)
         self.successors.append([])
         self.waits.append(0)
-        self._topology = None
-        return len(self.names) - 1
+        self._topology = self._plan = None
+        return number
+
+    def _check_runs(self) -> None:
+        self.runs = [over for over in self.runs if not over.is_set()]
+        if self.runs:
+            raise GraphError("a graph cannot be changed while it runs")
 
     def connect(self, predecessor: int, successor: int) -> None:
         """Add the edge from `predecessor` to `successor`, which must not be there yet."""
@@ -329,6 +696,21 @@ class WorkGraph:
                 if successor in copies:
                     graph.connect(copies[node], copies[successor])
         return graph
+
+
+def _check_function(
+    name: str, function: object, arguments: Arguments | None, definition: Definition
+) -> None:
+    """Refuse what cannot be called, or is said in two ways."""
+    task = f"task {shorten(name)}"
+    if function is None:
+        if arguments is not None:
+            raise GraphError(f"{task}: there are arguments, but no function")
+    elif not callable(function):
+        advice = "; a command goes into command=" if isinstance(function, (str, list)) else ""
+        raise GraphError(f"{task}: {shown(function)} cannot be called{advice}")
+    elif definition.command is not None:
+        raise GraphError(f"{task}: it is a function or a command, not both")
 
 
 def _define(fields: Mapping[str, Any]) -> Definition:

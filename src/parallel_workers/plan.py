@@ -51,6 +51,9 @@ class Plan:
         retries: How many attempts more a task has when one fails; tasks with none are not in it.
         pool_of: The pool that a task needs one unit of; tasks that need none are not in it.
         pools: By pool, its name and its limit.
+        numbers: By number in the graph, the number here.
+        functions: By task, the function that it calls, or None.
+        arguments: By task, what that is called with, if with anything.
 
     >>> graph = WorkGraph()
     >>> short = graph.add("short", duration="1s")
@@ -82,6 +85,9 @@ class Plan:
         self.successors = [[numbers[to] for to in graph.successors[old]] for old in renumbered]
         self.waits = [graph.waits[old] for old in renumbered]
         self.pools = list(graph.pools.items())
+        self.numbers = numbers
+        self.functions = [graph.functions.get(old) for old in tasks]
+        self.arguments = {numbers[old]: found for old, found in graph.arguments.items()}
         self._read_policies(graph, numbers)
 
     def _read_policies(self, graph: WorkGraph, numbers: list[int]) -> None:

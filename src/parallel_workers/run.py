@@ -1,0 +1,295 @@
+"""What a user holds of a run: values and outcomes, waiting, cancelling, results as they come."""
+
+import signal
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from queue import SimpleQueue
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from parallel_workers.driver import Driver
+from parallel_workers.errors import Cancelled, NoValueError, RunFailed, TaskRaised
+from parallel_workers.events import Event, Outcome, TaskEnded
+from parallel_workers.executors import Workers
+from parallel_workers.graph import WorkGraph
+from parallel_workers.tasks import Task, TaskGroup
+from parallel_workers.wording import at_most, plural, shorten
+
+if TYPE_CHECKING:
+    from parallel_workers.starting import Commands, Shield
+
+T = TypeVar("T")
+
+
+class TaskRun:
+    """One task of a run: what has become of it so far.
+
+    Attributes:
+        name: Its name.
+    """
+
+    __slots__ = ("_driver", "_task", "name")
+
+    def __init__(self, driver: Driver, task: int) -> None:
+        self._driver = driver
+        self._task = task
+        self.name = driver.plan.names[task]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None if it has not."""
+        return self._driver.outcome(self._task)
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts have begun."""
+        return self._driver.attempts(self._task)
+
+    @property
+    def started(self) -> float | None:
+        """When its last attempt began, in seconds since the epoch; None if none has."""
+        return self._time(self._driver.started)
+
+    @property
+    def finished(self) -> float | None:
+        """When its last attempt ended, in seconds since the epoch; None if none has."""
+        return self._time(self._driver.finished)
+
+    def _time(self, readings: Sequence[float]) -> float | None:
+        reading = readings[self._task]
+        return self._driver.time_of(reading) if reading else None
+
+    @property
+    def error(self) -> BaseException | None:
+        """What its last attempt raised; None if that succeeded, or there was none."""
+        outcome = self.outcome
+        if outcome is Outcome.SUCCEEDED or outcome is Outcome.SKIPPED:
+            return None
+        return self._driver.errors.get(self._task)
+
+    @property
+    def cause(self) -> str | None:
+        """For a skipped task, the name of the task whose end is the reason, if one is."""
+        cause = self._driver.cause(self._task)
+        return None if cause is None else self._driver.plan.names[cause]
+
+    def __repr__(self) -> str:
+        return f"<TaskRun {self.name!r} {self.outcome or 'not ended'}>"
+
+
+class TaskRuns(Mapping[str, TaskRun]):
+    """The tasks of a run by name, in the order in which they were added to the graph."""
+
+    def __init__(self, graph: WorkGraph, driver: Driver) -> None:
+        self._graph = graph
+        self._driver = driver
+
+    def __getitem__(self, key: str | Task[Any]) -> TaskRun:
+        number = key.number if isinstance(key, Task) else self._graph.number(key)
+        return TaskRun(self._driver, self._driver.plan.numbers[number])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._graph.numbers)
+
+    def __len__(self) -> int:
+        return len(self._graph)
+
+
+class Run:
+    """One execution of a work graph.
+
+    Attributes:
+        id: Its id; ids sort by time.
+        graph: What is run.
+        tasks: What has become of each task, by name.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        graph: WorkGraph,
+        driver: Driver,
+        workers: Workers,
+        commands: "Commands | None",
+        shields: Sequence["Shield"],
+    ) -> None:
+        self.id = run
+        self.graph = graph
+        self.tasks = TaskRuns(graph, driver)
+        self._driver = driver
+        self._workers = workers
+        self._commands = commands
+        self._shields = shields
+        self._joined = False
+
+    @overload
+    def __getitem__(self, key: Task[T]) -> T: ...
+
+    @overload
+    def __getitem__(self, key: TaskGroup[T]) -> list[T]: ...
+
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+
+    def __getitem__(self, key: Task[Any] | TaskGroup[Any] | str) -> Any:
+        """Return the value of a task, or the list of those of a group.
+
+        Raises:
+            UnknownTaskError: There is no such task.
+            NoValueError: It has not ended, did not succeed, or its value was let go.
+        """
+        if isinstance(key, TaskGroup):
+            return [self[task] for task in key]
+        number = key.number if isinstance(key, Task) else self.graph.number(key)
+        task = self._driver.plan.numbers[number]
+        outcome = self._driver.outcome(task)
+        if outcome is Outcome.SUCCEEDED:
+            return self._driver.values[task]
+        how = "has not ended" if outcome is None else f"has no value: {outcome.replace('_', ' ')}"
+        raise NoValueError(
+            f"the task {shorten(self.graph.name(number))} {how}"
+        ) from self._driver.errors.get(task)
+
+    @property
+    def over(self) -> bool:
+        """Whether every task has its outcome."""
+        return self._driver.over.is_set()
+
+    @property
+    def outcomes(self) -> Counter[Outcome]:
+        """How many tasks have ended with each outcome."""
+        found = (self._driver.outcome(task) for task in range(self._driver.plan.tasks))
+        return Counter(outcome for outcome in found if outcome is not None)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every task has ended, and ended well."""
+        return self.over and self.outcomes[Outcome.SUCCEEDED] == len(self.graph)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from the start of the first attempt to the end of the last one."""
+        begun = [reading for reading in self._driver.started if reading]
+        return max(0.0, max(self._driver.finished) - min(begun)) if begun else 0.0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until every task has its outcome.
+
+        Args:
+            timeout: Seconds to wait at most; None for as long as it takes.
+
+        Returns:
+            Whether the run is over.
+        """
+        if not self._driver.over.wait(timeout):
+            return False
+        if not self._joined:
+            self._workers.join()
+            self._joined = True
+            if self._commands is not None:
+                self._commands.close()
+        return True
+
+    def cancel(self) -> None:
+        """Let nothing start any more, and end what can be ended; return at once.
+
+        Commands are sent SIGTERM, and SIGKILL after some seconds; coroutines are cancelled. A
+        function that runs in a thread cannot be ended, and is waited for.
+        """
+        self._end(signal.SIGTERM)
+
+    def _end(self, signum: signal.Signals) -> None:
+        self._driver.stop()
+        self._workers.cancel()
+        if self._commands is not None and not self.over:
+            self._commands.end(signum)
+
+    def attend(self) -> None:
+        """Wait for the end as whoever runs a graph does: Ctrl-C ends it in order, twice at once.
+
+        Raises:
+            KeyboardInterrupt: There was one. At the first, nothing starts any more and what runs
+                is waited for; a second one names what it leaves running.
+        """
+        try:
+            self.wait()
+        except KeyboardInterrupt:
+            self._end(signal.SIGINT)
+            try:
+                self.wait()
+            except KeyboardInterrupt:
+                names = [self._driver.plan.names[task] for task in self._driver.running()]
+                told = ", ".join(at_most([shorten(name) for name in names], "task"))
+                raise KeyboardInterrupt(f"left running: {told}") from None
+            raise
+
+    def as_completed(self) -> Iterator[TaskRun]:
+        """Yield each task as it ends, those that have ended already first."""
+        told: SimpleQueue[Sequence[Event]] = SimpleQueue()
+        plan = self._driver.plan
+        seen = set()
+        for task in self._driver.listen(told.put):
+            seen.add(plan.names[task])
+            yield TaskRun(self._driver, task)
+        while len(seen) < plan.tasks:
+            for event in told.get():
+                if isinstance(event, TaskEnded) and event.task not in seen:
+                    seen.add(event.task)
+                    yield self.tasks[event.task]
+        self.wait()
+
+    def check(self) -> None:
+        """Raise if some task has not succeeded.
+
+        Raises:
+            RunFailed: A group of what the tasks raised, each with a note that names its task.
+            Exception: What the listener raised.
+        """
+        for shield in self._shields:
+            if shield.error is not None:
+                raise shield.error
+        driver, names = self._driver, self._driver.plan.names
+        if driver.spotless:
+            return
+        failed = [
+            task
+            for task in sorted(driver.errors, key=driver.finished.__getitem__)
+            if driver.outcome(task) is not Outcome.SUCCEEDED
+        ]
+        outcomes = self.outcomes
+        skipped = outcomes[Outcome.SKIPPED]
+        if not failed and not skipped:
+            return
+        errors = [_told(driver.errors[task], names[task]) for task in failed]
+        message = f"{len(failed):,} of {plural(len(names), 'task')} failed"
+        if skipped:
+            message += f", {skipped:,} skipped"
+        failure = RunFailed(message, errors or [Cancelled("the run was cancelled")])
+        failure.run = self
+        raise failure
+
+    def __repr__(self) -> str:
+        counts = [f"{count} {outcome}" for outcome, count in self.outcomes.items()]
+        left = len(self.graph) - self.outcomes.total()
+        counts += [f"{left} to go"] if left else []
+        return f"<Run {self.id}: {', '.join(counts) or 'nothing to do'}>"
+
+
+def _told(error: BaseException, task: str) -> Exception:
+    """Return an error as a group holds it: with the name of its task, without our own frames."""
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames.tb_frame):
+        frames = frames.tb_next
+    error.__traceback__ = frames
+    note = f"task {shorten(task)}"
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+    if isinstance(error, Exception):
+        return error
+    raised = TaskRaised(f"task {shorten(task)} raised {type(error).__name__}")
+    raised.__cause__ = error
+    return raised
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith("parallel_workers.")

@@ -1,0 +1,179 @@
+"""A run of a work graph from Python: the parts, put together.
+
+A library is a guest in somebody's program: nothing here changes how that process hears signals,
+what its terminal does, or what becomes of its other children.
+"""
+
+import os
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TypeAlias, cast
+
+from parallel_workers.bodies import (
+    Body,
+    CommandText,
+    command_bodies,
+    function_bodies,
+    let_go_early,
+)
+from parallel_workers.children import Children
+from parallel_workers.commands import CommandRunner
+from parallel_workers.cores import usable_cores
+from parallel_workers.driver import Driver
+from parallel_workers.errors import GraphError, UsageError
+from parallel_workers.events import Event
+from parallel_workers.executors import Executor
+from parallel_workers.frontier import Frontier
+from parallel_workers.graph import Keep, Listen, WorkGraph
+from parallel_workers.logs import KeptLogs
+from parallel_workers.plan import Plan
+from parallel_workers.run import Run
+from parallel_workers.state import new_passing_run, remove_run, run_id
+from parallel_workers.wording import at_most, plural, shorten, shown, suggestion
+
+GRACE = 5.0
+"""Seconds that a command has to end when the run is cancelled."""
+
+EXECUTORS = {
+    "threads": "ThreadsExecutor",
+    "inline": "InlineExecutor",
+    "processes": "ProcessesExecutor",
+    "asyncio": "AsyncioExecutor",
+}
+"""By the module of `executors` that it stands in, the executor of that name."""
+
+Place: TypeAlias = str | Executor
+"""Where attempts execute: the name of one of `EXECUTORS`, or an executor."""
+
+
+def start(
+    graph: WorkGraph,
+    *,
+    jobs: int | None,
+    on: Place,
+    keep_going: bool,
+    listen: Listen | None,
+    keep: Keep,
+) -> Run:
+    """Start a run; the arguments are those of `WorkGraph.run`.
+
+    Raises:
+        GraphError: The graph cannot be run.
+        UsageError: An argument is wrong, or the executor cannot do this.
+    """
+    executor = executor_named(on) if isinstance(on, str) else on
+    jobs = _checked_jobs(jobs)
+    if keep not in ("all", "leaves"):
+        raise UsageError(f'keep={shown(keep)}: give "all" or "leaves"')
+    plan = graph.compiled()
+    shields = [] if listen is None else [Shield(listen)]
+    driver = Driver(plan, Frontier.of(plan, keep_going=keep_going), jobs, shields)
+    run = run_id(time.time(), int.from_bytes(os.urandom(2)))
+    bodies, commands = _bodies_of(plan, driver, run)
+    if keep == "leaves":
+        let_go_early(plan, bodies, driver.values)
+    driver.begin(run)
+    workers = executor.start(driver, bodies)
+    graph.runs.append(driver.over)
+    return Run(run, graph, driver, workers, commands, shields)
+
+
+def _checked_jobs(jobs: int | None) -> int:
+    if jobs is None:
+        return usable_cores()
+    if jobs.__class__ is not int or jobs < 0:
+        raise UsageError(f"jobs={shown(jobs)}: give a whole number, or 0 for no limit")
+    return jobs
+
+
+def _bodies_of(plan: Plan, driver: Driver, run: str) -> tuple[list[Body], "Commands | None"]:
+    """Return, by task, what it runs, and what all commands share if there are any."""
+    bodies = function_bodies(plan, driver.values)
+    if None not in bodies:
+        return cast(list[Body], bodies), None
+    texts = {
+        task: plan.definitions[task].command for task, body in enumerate(bodies) if body is None
+    }
+    if lacking := [plan.names[task] for task, text in texts.items() if text is None]:
+        names = ", ".join(at_most([shorten(name) for name in lacking], "task"))
+        raise GraphError(
+            f"{plural(len(lacking), 'task')} with nothing to run; give each a function or a "
+            f"command: {names}"
+        )
+    commands = Commands(run, plan.tasks)
+    given = cast(dict[int, CommandText], texts)
+    for task, body in command_bodies(plan, given, commands.runner, driver.attempt).items():
+        bodies[task] = body
+    return cast(list[Body], bodies), commands
+
+
+class Commands:
+    """What the commands of one run share; their logs last as long as this.
+
+    Args:
+        run: The id of the run.
+        expected: About how many commands there are.
+
+    Raises:
+        UsageError: There is no place for logs.
+    """
+
+    def __init__(self, run: str, expected: int) -> None:
+        _, place = new_passing_run()
+        weakref.finalize(self, remove_run, place)
+        self._children = Children(GRACE, expected)
+        env = {**os.environb, b"PW_RUN": run.encode()}
+        self.runner = CommandRunner(self._children, KeptLogs(place), env)
+
+    def end(self, signum: signal.Signals) -> None:
+        """Send a signal to all commands, and SIGKILL when they have had their time."""
+        self._children.tell_all(signum)
+        killer = threading.Timer(GRACE, self._children.tell_all, [signal.SIGKILL])
+        killer.daemon = True
+        killer.start()
+
+    def close(self) -> None:
+        """Let go of what was held open; no command runs any more."""
+        self._children.close()
+
+
+class Shield:
+    """Keeps a user's listener from ending a worker by what it raises; it is not told again then.
+
+    Args:
+        listen: The listener.
+
+    Attributes:
+        error: What it raised.
+    """
+
+    def __init__(self, listen: Listen) -> None:
+        self._listen = listen
+        self.error: Exception | None = None
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        """Tell the listener."""
+        if self.error is None:
+            try:
+                self._listen(list(events))
+            except Exception as error:  # whatever it is, the run goes on
+                self.error = error
+
+
+def executor_named(name: str) -> Executor:
+    """Return a new executor of that name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name not in EXECUTORS:
+        hint = suggestion(name, EXECUTORS) or f"; there are {', '.join(EXECUTORS)}"
+        raise UsageError(f"there is no executor {shown(name)}{hint}")
+    executor: Executor = getattr(
+        import_module(f"parallel_workers.executors.{name}"), EXECUTORS[name]
+    )()
+    return executor
