@@ -102,8 +102,8 @@ def test_a_format_can_be_forced(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_refused_before_the_file_is_read() -> None:
-    with pytest.raises(UsageError, match='there is no format "dott"; there are records, groups, '):
-        formats.load("nowhere", format="dott")
+    with pytest.raises(UsageError, match='there is no format "xlsx"; there are records, groups, '):
+        formats.load("nowhere", format="xlsx")
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,9 @@ def outcome(directory: Path, raw: bytes, name: str) -> str:
         check_problems(error.problems, f"{directory}/{name}:")
         return "refused"
     for written in formats.writable():
-        assert formats.dump(graph, written)
+        # Some formats cannot hold every name.
+        with contextlib.suppress(UsageError):
+            assert isinstance(formats.dump(graph, written), str)
     return "read"
 
 

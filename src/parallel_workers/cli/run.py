@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from parallel_workers.cli.bodies import CommandText, commands_of, shown_command
+from parallel_workers.bodies import CommandText, shown_command
+from parallel_workers.cli.bodies import commands_of
 from parallel_workers.cli.conduct import conduct
 from parallel_workers.cli.console import show
 from parallel_workers.cli.inputs import (
@@ -32,6 +33,12 @@ from parallel_workers.wording import one_line
 @click.option("-C", "--directory", metavar="DIR", help="Go to DIR first.")
 @click.option("--command", "template", metavar="TEMPLATE", help="What tasks without a command run.")
 @click.option("--programs", metavar="DIR", help="Tasks without a command run the file DIR/NAME.")
+@click.option(
+    "--recorded-commands",
+    "recorded",
+    is_flag=True,
+    help="Tasks without a command run what FILE recorded of an earlier run.",
+)
 @click.option(
     "--grace",
     callback=lambda ctx, param, value: _seconds(value),
@@ -61,6 +68,7 @@ def command(
     directory: str | None,
     template: str | None,
     programs: str | None,
+    recorded: bool,
     grace: float,
     state: str,
     no_journal: bool,
@@ -76,22 +84,19 @@ def command(
     Exit status: 0 all succeeded, 1 something failed, 2 wrong input or usage,
     130, 143, 129 or 131 ended by SIGINT, SIGTERM, SIGHUP or SIGQUIT.
     """
-    if template is not None and programs is not None:
-        raise UsageError("--command and --programs both say what to run; give one of them")
+    what = {"--command": template, "--programs": programs, "--recorded-commands": recorded or None}
+    _refuse_two(what)
     if directory is not None:
         _go_to(directory)
     path, names = find_input(file_and_tasks)
     graph = load_graph(path, format_name, strict)
     plan = Plan(graph.needed(names) if names else graph)
-    commands = commands_of(plan, template, programs)
+    commands = commands_of(plan, template, programs, recorded)
     jobs = usable_cores() if jobs is None else jobs
     if dry_run:
         _print_order(plan, jobs, commands)
         return
-    rerun = _rerun_line(
-        path,
-        {"-C": directory, "--format": format_name, "--command": template, "--programs": programs},
-    )
+    rerun = _rerun_line(path, {"-C": directory, "--format": format_name, **what})
     run, place = new_passing_run() if no_journal else new_run(state)
     status = conduct(
         plan,
@@ -106,6 +111,12 @@ def command(
     if no_journal and status == 0:
         remove_run(place)
     ctx.exit(status)
+
+
+def _refuse_two(what: Mapping[str, str | bool | None]) -> None:
+    given = [option for option, value in what.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} both say what to run; give one of them")
 
 
 def _seconds(grace: str) -> float:
@@ -130,7 +141,7 @@ def _print_order(plan: Plan, jobs: int, commands: Sequence[CommandText]) -> None
         show(f"{plan.names[slot.task]}: {command}")
 
 
-def _rerun_line(path: str, options: Mapping[str, str | None]) -> Callable[[str], str]:
+def _rerun_line(path: str, options: Mapping[str, str | bool | None]) -> Callable[[str], str]:
     """Return what gives, for the name of a task, the line that runs it again."""
 
     def line(name: str) -> str:
@@ -139,7 +150,7 @@ def _rerun_line(path: str, options: Mapping[str, str | None]) -> Callable[[str],
         words = ["parallel-workers", "run"]
         for option, value in options.items():
             if value is not None:
-                words += [option, value]
+                words += [option] if value is True else [option, str(value)]
         # What begins with a dash would be taken for an option.
         file = f"./{path}" if path[0] == "-" and path != "-" else path
         return shlex.join([*words, file, *(["--"] if name[0] == "-" else []), name])

@@ -1,4 +1,6 @@
-"""What the writers share: definitions as plain data, JSON a line at a time, edges without gates."""
+"""What the writers share: definitions as plain data, JSON a line at a time, edges without gates,
+and what a format without a place for barriers or for limits of pools says of them.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +8,10 @@ from typing import Any
 from parallel_workers.definition import PLAIN, Definition
 from parallel_workers.errors import UsageError
 from parallel_workers.graph import WorkGraph
+from parallel_workers.wording import plural, shorten
+
+MOST_EDGES = 1_000_000
+"""The most edges that barriers may become where a format has no place for them."""
 
 
 def describe(definition: Definition) -> dict[str, Any]:
@@ -58,6 +64,46 @@ def enclose(begin: str, lines: Sequence[str], end: str, indent: str = "") -> str
         return begin + end
     inner = ",\n".join(f"{indent}  {line}" for line in lines)
     return f"{begin}\n{inner}\n{indent}{end}"
+
+
+def lost_limits(graph: WorkGraph, kind: str) -> list[str]:
+    """Return a line for each pool whose limit is lost where every pool has the limit 1.
+
+    Args:
+        graph: What is written.
+        kind: What it is written as.
+    """
+    return [
+        f"the pool {shorten(name)} loses its limit of {limit}: pools in {kind} have the limit 1"
+        for name, limit in graph.pools.items()
+        if limit != 1
+    ]
+
+
+def refuse_too_many(graph: WorkGraph, kind: str) -> None:
+    """Count what the barriers would become, before anything of that size is made.
+
+    Args:
+        graph: What is to be written with barriers multiplied out.
+        kind: What it is to be written as.
+
+    Raises:
+        UsageError: They would become more than `MOST_EDGES` edges.
+    """
+    before = [0] * len(graph.names)
+    for row in graph.successors:
+        for successor in row:
+            before[successor] += 1
+    edges = sum(
+        before[node] * len(graph.successors[node])
+        for node, name in enumerate(graph.names)
+        if name is None
+    )
+    if edges > MOST_EDGES:
+        raise UsageError(
+            f"as {kind} the barriers would become {plural(edges, 'edge')}; the most is "
+            f"{MOST_EDGES:,}. Keep them as groups or as a work file."
+        )
 
 
 def edges_between_tasks(graph: WorkGraph) -> list[list[int]]:

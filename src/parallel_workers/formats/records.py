@@ -13,7 +13,6 @@ from typing import Any
 
 from parallel_workers.definition import FIELDS, PLAIN, Definition
 from parallel_workers.documents.problems import About, Findings, Problem
-from parallel_workers.errors import UsageError
 from parallel_workers.formats._fields import (
     check_cycles,
     check_keys,
@@ -24,15 +23,19 @@ from parallel_workers.formats._fields import (
     task,
 )
 from parallel_workers.formats._format import Reader, Writer
-from parallel_workers.formats._writing import as_list, describe, dump_json, edges_between_tasks
+from parallel_workers.formats._writing import (
+    as_list,
+    describe,
+    dump_json,
+    edges_between_tasks,
+    lost_limits,
+    refuse_too_many,
+)
 from parallel_workers.graph import WorkGraph
-from parallel_workers.wording import plural, shorten, shown
+from parallel_workers.wording import shown
 
 KNOWN = ("position", "name", "successors", "ancestors", *FIELDS)
 """The fields of a record, in the order in which they are written."""
-
-MOST_EDGES = 1_000_000
-"""The most edges that barriers may become when they are written as records."""
 
 
 def read(data: object, findings: Findings) -> WorkGraph:
@@ -190,20 +193,16 @@ def _missing(wanted: Collection[int], present: Collection[int]) -> Iterable[int]
 
 def losses(graph: WorkGraph) -> list[str]:
     """Return a line for each thing that records cannot hold of `graph`."""
-    return [
-        f"the pool {shorten(name)} loses its limit of {limit}: pools in records have the limit 1"
-        for name, limit in graph.pools.items()
-        if limit != 1
-    ]
+    return lost_limits(graph, "records")
 
 
 def write(graph: WorkGraph) -> str:
     """Return `graph` as records, one a line, with computed positions and barriers multiplied out.
 
     Raises:
-        UsageError: The barriers would become more than `MOST_EDGES` edges.
+        UsageError: The barriers would become too many edges.
     """
-    _refuse_too_many(graph)
+    refuse_too_many(graph, "records")
     successors = edges_between_tasks(graph)
     ancestors: list[list[str]] = [[] for _ in graph.names]
     for number in graph.numbers.values():
@@ -223,24 +222,6 @@ def write(graph: WorkGraph) -> str:
         for name, number in graph.numbers.items()
     ]
     return as_list(lines)
-
-
-def _refuse_too_many(graph: WorkGraph) -> None:
-    """Count what the barriers would become, before anything of that size is made."""
-    before = [0] * len(graph.names)
-    for row in graph.successors:
-        for successor in row:
-            before[successor] += 1
-    edges = sum(
-        before[node] * len(graph.successors[node])
-        for node, name in enumerate(graph.names)
-        if name is None
-    )
-    if edges > MOST_EDGES:
-        raise UsageError(
-            f"as records the barriers would become {plural(edges, 'edge')}; the most is "
-            f"{MOST_EDGES:,}. Keep them as groups or as a work file."
-        )
 
 
 def _fits(data: object) -> bool:

@@ -1,0 +1,148 @@
+"""Edge lists: names in pairs, the first of which comes before the second, as `tsort` reads them.
+
+    fetch build
+    build test
+    lint lint
+
+White space parts the names, and a line break is white space like any other. A name that is paired
+with itself is a task; the pair says no more than that.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from parallel_workers.documents.problems import Findings, Place, Problem
+from parallel_workers.documents.tree import Parser
+from parallel_workers.errors import UsageError
+from parallel_workers.formats._fields import check_cycles, names_a_task, settle_edges
+from parallel_workers.formats._format import Reader, Writer
+from parallel_workers.formats._writing import edges_between_tasks, refuse_too_many
+from parallel_workers.graph import WorkGraph
+from parallel_workers.wording import plural, shown
+
+# What else Unicode calls a space can be part of a name.
+_NAME = re.compile(r"[^ \t\n\r\f\v]++")
+
+# Conservative: with none of what YAML, JSON, TOML, DOT or make have between and around words.
+_WORD = r"""(?!-)[^\s\[\]{}()<>"'`,;=#&*!|%?\\]++(?<!:)"""
+_PAIR = re.compile(rf"\s*+{_WORD}[ \t]++{_WORD}\s*+")
+
+_SHOWN_NAMES = 3
+
+
+def read(data: object, findings: Findings) -> WorkGraph:
+    """Return the work graph that `data` describes; tasks are numbered as their names come.
+
+    Args:
+        data: A list of names, an even number.
+        findings: Gets all problems. With problems the graph is of no use.
+
+    >>> read(["a", "b", "a", "b", "c", "c"], Findings())
+    <WorkGraph of 3 tasks>
+    """
+    graph = WorkGraph()
+    if not isinstance(data, (list, tuple)):
+        findings.about().problem(f"found {shown(data)} where a list of names should be")
+        return graph
+    numbers = graph.numbers
+    for index, name in enumerate(data):
+        known = isinstance(name, str) and name in numbers
+        if not known and names_a_task(name, findings.about("", (index,))):
+            graph.add_plain(name)
+    if len(data) % 2:
+        findings.about("", (len(data) - 1,)).problem(
+            f"{shown(data[-1])} is the last of an odd number of names; give pairs, where the first "
+            "comes before the second, and a task alone twice"
+        )
+    if findings.problems:
+        return graph
+    for before, after in zip(data[::2], data[1::2], strict=True):
+        if before != after:
+            graph.successors[numbers[before]].append(numbers[after])
+    settle_edges(graph)
+    check_cycles(graph, findings, lambda names: _cycle(names, data))
+    return graph
+
+
+def _cycle(names: Sequence[str], data: Sequence[str]) -> Problem:
+    """Return where the first edge on a circle stands."""
+    edge = names[0], names[1]
+    pairs = zip(data[::2], data[1::2], strict=True)
+    return Problem("", place=(2 * list(pairs).index(edge),))
+
+
+def _find_lines(text: str, places: Collection[Place]) -> Mapping[Place, int]:
+    wanted = set(places)
+    found: dict[Place, int] = {}
+    index = 0
+    for line, content in enumerate(text.split("\n"), 1):
+        for _ in _NAME.finditer(content):
+            if (index,) in wanted:
+                found[(index,)] = line
+            index += 1
+    return found
+
+
+_PARSER = Parser(
+    read=lambda text, faults: _NAME.findall(text),
+    find=_find_lines,
+    lines=lambda text: lambda line: line,
+)
+
+
+def losses(graph: WorkGraph) -> list[str]:
+    """Return a line if edge lists cannot hold all of `graph`."""
+    return loss_of_definitions(graph, "edge lists hold")
+
+
+def loss_of_definitions(graph: WorkGraph, who_holds: str) -> list[str]:
+    """Return a line if more than names is known of tasks of `graph`.
+
+    Args:
+        graph: What is written.
+        who_holds: What it is written as, and its verb.
+    """
+    if not graph.definitions:
+        return []
+    count = plural(len(graph.definitions), "task")
+    return [f"{who_holds} names only: commands and other fields of {count} are left out"]
+
+
+def write(graph: WorkGraph) -> str:
+    """Return `graph` as pairs of names, an edge a line, with barriers multiplied out.
+
+    Raises:
+        UsageError: A name holds white space, or barriers would become too many edges.
+    """
+    _refuse_white_space(graph)
+    refuse_too_many(graph, "edge lists")
+    lines = []
+    rows = edges_between_tasks(graph)
+    waiting = {successor for number in graph.numbers.values() for successor in rows[number]}
+    for name, number in graph.numbers.items():
+        lines += [f"{name} {graph.name(successor)}\n" for successor in rows[number]]
+        if not rows[number] and number not in waiting:
+            lines.append(f"{name} {name}\n")
+    return "".join(lines)
+
+
+def _refuse_white_space(graph: WorkGraph) -> None:
+    wrong = [name for name in graph.numbers if " " in name]
+    if wrong:
+        some = ", ".join(shown(name) for name in wrong[:_SHOWN_NAMES])
+        more = len(wrong) - _SHOWN_NAMES
+        rest = f" and {more:,} more" if more > 0 else ""
+        raise UsageError(
+            f"in an edge list white space parts names, and cannot be in one, as in {some}{rest}; "
+            "rename these tasks, or write another format"
+        )
+
+
+def _fits(text: object) -> bool:
+    return isinstance(text, str) and all(
+        _PAIR.fullmatch(line) for line in text.split("\n") if line.strip()
+    )
+
+
+READER = Reader(read, _fits, suffixes=(".edges", ".tsort"), parser=_PARSER)
+WRITER = Writer(write, losses, suffixes=(".edges", ".tsort"))
