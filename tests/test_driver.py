@@ -1,7 +1,6 @@
 """The driver: what it tells, in which order, and that nobody waits for somebody slow."""
 
 import threading
-from collections import deque
 from collections.abc import Sequence
 
 import pytest
@@ -85,7 +84,9 @@ def ended(driver: Driver, task: int, outcome: Outcome = Outcome.SUCCEEDED) -> in
 
 def next_of(driver: Driver, *ended: int) -> list[int]:
     """Step as a worker that takes one task."""
-    task = driver.step(ended, 1, deque())
+    hand = driver.new_hand()
+    hand.ended.extend(ended)
+    task = driver.step(hand, 1)
     return [] if task is None else [task]
 
 

@@ -212,6 +212,20 @@ class Checked(Frontier):
         self._states = States(self._states)
 
 
+def test_what_was_done_before_is_not_done_again_and_frees_what_is_behind_it() -> None:
+    frontier = Frontier([[1], [2], [], [2]], [0, 1, 2, 0], tasks=4, done=[1, 3])
+    assert frontier.unfinished == 2
+    assert frontier.step([], 8) == [0, 2]
+    assert frontier.step([0, 2], 8) == []
+    assert frontier.unfinished == 0
+
+
+def test_a_run_of_which_all_is_done_is_over() -> None:
+    frontier = Frontier([[2], [], [1]], [0, 1, 1], tasks=2, done={0, 1})
+    assert frontier.unfinished == 0
+    assert frontier.step([], 8) == []
+
+
 def test_only_gates_succeed_without_having_run() -> None:
     frontier = Checked([[1], []], [0, 1], tasks=2)
     frontier.step([], 1)
@@ -241,8 +255,10 @@ def test_what_was_handed_out_and_not_begun_is_skipped_by_a_stop() -> None:
 @given(data=st.data(), graph=numbered_graphs())
 def test_it_does_what_the_model_does(data: st.DataObject, graph: Numbers) -> None:
     policy = data.draw(policies(graph))
-    frontier = Checked(graph.successors, graph.waits, tasks=graph.tasks, **policy)
-    model = Model(graph.predecessors, **policy)
+    done = data.draw(st.sets(st.integers(0, graph.tasks - 1)) if graph.tasks else st.just(set()))
+    frontier = Checked(graph.successors, graph.waits, tasks=graph.tasks, done=done, **policy)
+    model = Model(graph.predecessors, outcome=dict.fromkeys(done, "succeeded"), **policy)
+    check_invariants(frontier, model, graph.tasks)
     ended: list[int] = []
     while True:
         least = int(len(model.running) == len(ended))

@@ -11,10 +11,15 @@ from typing import Any, TypeAlias
 
 from parallel_workers.commands import Command, CommandRunner, words_of
 from parallel_workers.definition import Definition
+from parallel_workers.errors import UsageError
 from parallel_workers.events import CommandResult
 from parallel_workers.logs import log_name
 from parallel_workers.plan import Plan
 from parallel_workers.tasks import Arguments
+from parallel_workers.wording import shorten
+
+CO_COROUTINE = 0x80
+"""The flag of code that makes a coroutine; `inspect` has it, too, but takes long to import."""
 
 Body: TypeAlias = Callable[[], Any]
 
@@ -138,24 +143,68 @@ def let_go_early(plan: Plan, bodies: list[Body], values: list[Any]) -> None:
     for task in range(plan.tasks):
         unread = not readers[task] and bool(plan.successors[task])
         if unread or task in sources:
-            bodies[task] = _Passing(bodies[task], partial(release, task), unread)
+            bodies[task] = Passing(bodies[task], partial(release, task), unread)
 
 
-class _Passing:
-    """A body after which values are let go: its own, or those that it read."""
+class Passing:
+    """A body after which values are let go: its own, or those that it read.
+
+    Attributes:
+        body: The body without that; who calls it elsewhere gives what it returned to `arrived`.
+    """
 
     __slots__ = ("_release", "_unread", "body")
 
     def __init__(self, body: Body, release: Callable[[], None], unread: bool) -> None:
-        self.body = body
         self._release = release
         self._unread = unread
+        self.body = body
 
     def __call__(self) -> Any:
         """Call the other body."""
-        value = self.body()
+        return self.arrived(self.body())
+
+    def arrived(self, value: Any) -> Any:
+        """Let go what need not be kept now that the value is there; return what is left of it."""
         self._release()
         return None if self._unread else value
+
+
+def refuse_coroutines(plan: Plan) -> None:
+    """Raise if some function would have to be awaited.
+
+    Raises:
+        UsageError: It names the task.
+    """
+    functions = plan.functions
+    for task in first_callers(plan):
+        if is_coroutine_function(functions[task]):
+            raise UsageError(
+                f"task {shorten(plan.names[task])} is a coroutine function, which nobody would "
+                'await here: run it by run_async, or with on="asyncio"'
+            )
+
+
+def first_callers(plan: Plan) -> list[int]:
+    """Return the first task of each function, where many tasks call few; and that of a command."""
+    # A function need not be hashable. Of equal keys, a dictionary keeps the last value.
+    numbers = range(plan.tasks - 1, -1, -1)
+    return sorted(dict(zip(map(id, reversed(plan.functions)), numbers, strict=True)).values())
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Return whether calling `function` gives a coroutine; also of partials and of callables.
+
+    >>> async def fetch(): ...
+    >>> is_coroutine_function(partial(fetch)), is_coroutine_function(print)
+    (True, False)
+    """
+    while isinstance(function, partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    if code is None:
+        code = getattr(getattr(type(function), "__call__", None), "__code__", None)  # noqa: B004
+    return bool(getattr(code, "co_flags", 0) & CO_COROUTINE)
 
 
 def _prepare(plan: Plan, task: int, command: CommandText) -> Command:

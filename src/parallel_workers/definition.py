@@ -7,9 +7,9 @@ Schema, for editors, which says as much of the same as such a schema can.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import NoneType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 from parallel_workers.durations import LONGEST, PART, parse_duration
 from parallel_workers.errors import FieldError
@@ -55,6 +55,22 @@ class Definition(NamedTuple):
 
 PLAIN = Definition()
 """The definition of a task of which nothing but its name is known."""
+
+
+class Fields(TypedDict, total=False):
+    """The fields of a `Definition` as keywords, in every form that Python code may give them.
+
+    Without `command`, which decides what a task is.
+    """
+
+    env: Mapping[str, str | int]
+    cwd: str
+    duration: float | str
+    pool: str
+    retries: int
+    timeout: float | str
+    vars: dict[str, Any]
+    description: str
 
 
 def check_name(value: object, what: str = "a name") -> str:
@@ -152,7 +168,7 @@ def read_environment(value: object) -> dict[str, str]:
     >>> read_environment({"PORT": 8080})
     {'PORT': '8080'}
     """
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise FieldError(
             f'{shown(value)} is not an environment; write names and values, {{"A": "b"}}'
         )

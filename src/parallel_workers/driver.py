@@ -9,21 +9,25 @@ own task without the lock, and nobody reads it before the worker has told of tha
 
 A worker whose tasks are short takes several at once into its *hand*. What lies there has been
 handed out but not begun, and can be had back: by an idle worker, one at a time, and by a stop, all
-of it. Taking from a hand is one operation of a deque, which no two threads can do at once.
+of it. What has ended lies in the hand, too, until its worker steps; before a worker goes idle it
+tells of what has ended in the hands of others, so that nothing waits for what has long been done.
+Taking from a hand is one operation of a deque, which no two threads can do at once.
 
 Costs: one lock operation a handful. A sleeping worker is woken only when more is ready than the
 worker that freed it can take.
 """
 
+import contextlib
 import contextvars
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from parallel_workers.errors import Cancelled, TimedOut
 from parallel_workers.events import (
+    GOOD,
     Event,
     Listener,
     Outcome,
@@ -40,6 +44,24 @@ clock = time.monotonic
 """What tells the time of all attempts."""
 
 
+class Hand:
+    """What a worker has in hand.
+
+    Attributes:
+        number: The number of the worker, from 1.
+        waiting: Tasks that it was given and has not begun.
+        ended: What has ended and not been told of: the task where it succeeded, else what
+            `Driver.failed` returned for it.
+    """
+
+    __slots__ = ("ended", "number", "waiting")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.waiting: deque[int] = deque()
+        self.ended: deque[int] = deque()
+
+
 class Driver:
     """Drives one run.
 
@@ -48,6 +70,7 @@ class Driver:
         frontier: Its state machine, at the beginning.
         jobs: How many attempts may run at once; 0 for no limit.
         listeners: Who is told; each gets every batch before the next one gets it.
+        done: Tasks that the frontier began with as done.
 
     Attributes:
         plan: What is run.
@@ -64,7 +87,12 @@ class Driver:
     """
 
     def __init__(
-        self, plan: Plan, frontier: Frontier, jobs: int, listeners: Sequence[Listener] = ()
+        self,
+        plan: Plan,
+        frontier: Frontier,
+        jobs: int,
+        listeners: Sequence[Listener] = (),
+        done: Collection[int] = (),
     ) -> None:
         self.plan = plan
         self.jobs = jobs
@@ -77,15 +105,17 @@ class Driver:
         self.wants_worker = False
         self.over = threading.Event()
         self._frontier = frontier
+        self._done = frozenset(done)
         self._listeners = list(listeners)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._idle = 0
-        self._hands: list[deque[int]] = []
-        # Nobody takes so much that others have less than twice that each; and where a listener is
-        # told of every start when it happens, nothing is taken ahead of that.
-        self._share = max(1, plan.tasks if listeners else 2 * min(jobs or plan.tasks, plan.tasks))
+        self._hands: list[Hand] = []
+        # Nobody takes so much that others have less than twice that each.
+        self._share = max(1, 2 * min(jobs or plan.tasks, plan.tasks))
         self._events: list[Event] = []
+        # Tasks in hands whose start has not been told; used only where somebody listens.
+        self._untold: dict[int, int] = {}
         self._delivering = threading.Lock()
         self._epoch = time.time() - clock()
 
@@ -98,6 +128,7 @@ class Driver:
         plan = self.plan
         with self._lock:
             self._events.append(RunStarted(self._now(), run, plan.tasks, plan.work, self.jobs))
+            self._events += [self._ended(task, Outcome.CACHED) for task in sorted(self._done)]
             if not self._frontier.unfinished:
                 self._end()
         self._deliver()
@@ -110,7 +141,6 @@ class Driver:
         """
         with self._lock:
             self._listeners.append(listener)
-            self._share = max(1, self.plan.tasks)
             return [task for task in range(self.plan.tasks) if self.outcome(task) is not None]
 
     def running(self) -> list[int]:
@@ -118,10 +148,10 @@ class Driver:
         state_of = self._frontier.state_of
         return [task for task in range(self.plan.tasks) if state_of(task) == RUNNING]
 
-    def new_hand(self) -> deque[int]:
-        """Return where a worker keeps tasks that it was given and has not begun."""
-        hand: deque[int] = deque()
+    def new_hand(self) -> Hand:
+        """Return the hand of a new worker."""
         with self._lock:
+            hand = Hand(len(self._hands) + 1)
             self._hands.append(hand)
         return hand
 
@@ -143,34 +173,37 @@ class Driver:
         """Return the number of the attempt of `task` that runs or would be the next, from 1."""
         return self.failures.get(task, 0) + 1
 
-    def step(self, ended: Sequence[int], room: int, hand: deque[int]) -> int | None:
-        """Give back what ended, and wait for what to run next.
+    def step(self, hand: Hand, room: int) -> int | None:
+        """Tell of what ended, and wait for what to run next.
 
         Args:
-            ended: What has ended since the last call: the task where it succeeded, else what
-                `failed` returned for it.
+            hand: The caller's hand; gets what is to be attempted behind the first.
             room: How many attempts the caller would take.
-            hand: Its hand, which is empty; gets what is to be attempted behind the first.
 
         Returns:
             The task to attempt now; None when the run is over.
         """
+        ended = hand.ended
         with self._lock:
             started = self._frontier.step(ended, room, self._share)
             if not started or self._frontier.ready or self._listeners:
-                self._settle(ended, started)
+                self._settle(ended, started, hand.number)
+            ended.clear()
             if len(started) > 1:
-                hand.extend(started[1:])
+                hand.waiting.extend(started[1:])
         if self._events:
             self._deliver()
-        return started[0] if started else self._wait()
+        return started[0] if started else self._wait(hand.number)
 
-    def _wait(self) -> int | None:
+    def _wait(self, worker: int) -> int | None:
         frontier = self._frontier
         started: list[int] = []
         with self._lock:
             while frontier.unfinished:
-                if started := self._advance((), 1) or self._take_from_others():
+                started = self._take_from_others(worker)
+                if not started:
+                    started = self._advance(self._ended_unseen(), 1, worker)
+                if started or not frontier.unfinished:
                     break
                 self._idle += 1
                 self._changed.wait()
@@ -179,13 +212,24 @@ class Driver:
             self._deliver()
         return started[0] if started else None
 
-    def take(self, ended: Sequence[int], room: int) -> list[int]:
+    def take_hand(self, hand: Hand) -> None:
+        """Take over the hand of a worker that will not come again."""
+        with self._lock:
+            self._hands[hand.number - 1] = Hand(hand.number)
+            self._advance(hand.ended, 0)
+            if hand.waiting and not self._frontier.stopped:
+                self._frontier.take_back(hand.waiting)
+                self._changed.notify()
+        self._deliver()
+
+    def take(self, ended: Collection[int], room: int) -> list[int]:
         """Give back what ended, and take what may run next, without waiting.
 
         For executors with a loop of their own, which know when to ask: whenever an attempt ended.
 
         Args:
-            ended: As for `step`.
+            ended: What has ended since the last call: the task where it succeeded, else what
+                `failed` returned for it.
             room: How many attempts the caller can take.
 
         Returns:
@@ -206,6 +250,11 @@ class Driver:
                 self._end()
             else:
                 self._changed.notify()
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody is told of every start as it happens, so that none is to be early."""
+        return bool(self._listeners)
 
     @property
     def stopped(self) -> bool:
@@ -229,7 +278,7 @@ class Driver:
         """Return how `task` ended; None if it has not."""
         state = self._frontier.state_of(task)
         if state == SUCCEEDED:
-            return Outcome.SUCCEEDED
+            return Outcome.CACHED if task in self._done else Outcome.SUCCEEDED
         if state == SKIPPED:
             return Outcome.SKIPPED
         return _outcome_of(self.errors[task]) if state == FAILED else None
@@ -241,7 +290,7 @@ class Driver:
 
     def attempts(self, task: int) -> int:
         """Return how many attempts of `task` were begun."""
-        under_way = self._frontier.state_of(task) in (RUNNING, SUCCEEDED)
+        under_way = task not in self._done and self._frontier.state_of(task) in (RUNNING, SUCCEEDED)
         return self.failures.get(task, 0) + under_way
 
     def cause(self, task: int) -> int | None:
@@ -255,17 +304,17 @@ class Driver:
     def _now(self) -> float:
         return self._epoch + clock()
 
-    def _advance(self, ended: Sequence[int], room: int) -> list[int]:
+    def _advance(self, ended: Collection[int], room: int, worker: int = 0) -> list[int]:
         started = self._frontier.step(ended, room)
         if not started or self._frontier.ready or self._listeners:
-            self._settle(ended, started)
+            self._settle(ended, started, worker)
         return started
 
-    def _settle(self, ended: Sequence[int], started: Sequence[int]) -> None:
+    def _settle(self, ended: Collection[int], started: Sequence[int], worker: int) -> None:
         """Do what follows from a step for all but the worker that made it."""
         frontier = self._frontier
         if self._listeners:
-            self._tell(ended, started)
+            self._tell(ended, started, worker)
         if not started:
             if not frontier.unfinished:
                 self._end()
@@ -275,29 +324,57 @@ class Driver:
             self.wants_worker = not self._idle
             self._changed.notify()
 
-    def _take_from_others(self) -> list[int]:
-        """Return the next task of some other worker that has begun another one; none: nothing."""
+    def _take_from_others(self, worker: int) -> list[int]:
+        """Return the next task of some worker that has begun another one; none: nothing."""
         for hand in self._hands:
             try:
-                return [hand.popleft()]
+                task = hand.waiting.popleft()
             except IndexError:
                 continue
+            if self._untold.pop(task, 0):
+                self._tell_started(task, self._now(), worker, self.attempt(task))
+            return [task]
         return []
 
+    def _ended_unseen(self) -> list[int]:
+        """Return what has ended and lies in hands."""
+        unseen: list[int] = []
+        for hand in self._hands:
+            while hand.ended:
+                # Only its worker adds to it, and who takes from it holds the lock.
+                unseen.append(hand.ended.popleft())
+        return unseen
+
     def _empty_hands(self) -> None:
-        while unstarted := self._take_from_others():
-            self._frontier.take_back(unstarted)
+        for hand in self._hands:
+            with contextlib.suppress(IndexError):
+                while True:
+                    task = hand.waiting.popleft()
+                    self._untold.pop(task, None)
+                    self._frontier.take_back([task])
+        self._tell_unstarted()
         if not self._frontier.unfinished:
             self._end()
 
-    def _tell(self, ended: Sequence[int], started: Sequence[int]) -> None:
-        """Make events of a step."""
+    def _tell(self, ended: Collection[int], started: Sequence[int], worker: int) -> None:
+        """Make events of a step; of what a worker takes at once, it begins the first one now."""
         for code in ended:
-            self._tell_ended(code if code >= 0 else ~code)
+            task = code if code >= 0 else ~code
+            if number := self._untold.pop(task, 0):
+                time = self._epoch + self.started[task]
+                self._tell_started(task, time, number, self.failures.get(task, 0) + (code >= 0))
+            self._tell_ended(task)
         self._tell_unstarted()
         now = self._now()
-        names = self.plan.names
-        self._events += [TaskStarted(now, names[task], self.attempt(task)) for task in started]
+        if not worker:
+            for task in started:
+                self._tell_started(task, now, 0, self.attempt(task))
+        elif started:
+            self._tell_started(started[0], now, worker, self.attempt(started[0]))
+            self._untold.update(dict.fromkeys(started[1:], worker))
+
+    def _tell_started(self, task: int, time: float, worker: int, attempt: int) -> None:
+        self._events.append(TaskStarted(time, self.plan.names[task], attempt, worker))
 
     def _tell_ended(self, task: int) -> None:
         if task in self._frontier.given_up:
@@ -332,7 +409,7 @@ class Driver:
     def _ended(self, task: int, outcome: Outcome) -> TaskEnded:
         plan, attempts = self.plan, self.attempts(task)
         cause = self.cause(task) if outcome is Outcome.SKIPPED else None
-        error = self.errors.get(task) if outcome is not Outcome.SUCCEEDED else None
+        error = self.errors.get(task) if outcome not in GOOD else None
         return TaskEnded(
             self._epoch + self.finished[task] if attempts else self._now(),
             plan.names[task],

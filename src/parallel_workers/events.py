@@ -20,6 +20,10 @@ class Outcome(StrEnum):
     CACHED = "cached"
 
 
+GOOD = frozenset({Outcome.SUCCEEDED, Outcome.CACHED})
+"""The outcomes of a task that has been done."""
+
+
 class CommandResult(NamedTuple):
     """What is left of a command that has ended; the value of a command task.
 
@@ -30,6 +34,10 @@ class CommandResult(NamedTuple):
         log: The path of the file that holds its output; it may be gone if the output is empty.
         size: The size of its output in bytes, when it ended.
         error: Why it could not be started, or what happened to it beside its exit; else None.
+        cpu: Seconds that processors worked for it, and for what it waited for; None if it could
+            not be started.
+        memory: The most bytes of memory that it, or one of those, had; None if that is unknown,
+            as it is where it was less than the runner has had.
     """
 
     command: str
@@ -37,6 +45,8 @@ class CommandResult(NamedTuple):
     log: str
     size: int
     error: str | None = None
+    cpu: float | None = None
+    memory: int | None = None
 
     @property
     def ending(self) -> str:
@@ -82,11 +92,19 @@ class RunStarted(NamedTuple):
 
 
 class TaskStarted(NamedTuple):
-    """An attempt begins; attempts count from 1."""
+    """An attempt begins; attempts count from 1.
+
+    It is told when it happens, but for the later ones of several short tasks that a worker took at
+    once: those are told together with their ends.
+
+    Attributes:
+        worker: The number of the worker that makes it, from 1; 0 where workers have none.
+    """
 
     time: float
     task: str
     attempt: int
+    worker: int = 0
 
 
 class TaskRetried(NamedTuple):

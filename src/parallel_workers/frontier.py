@@ -52,7 +52,7 @@ edge, O(tasks) once for a stop.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 
 from parallel_workers.plan import Plan
@@ -87,6 +87,7 @@ class Frontier:
         pool_of: The pool that a task needs one unit of; tasks that need none are not in it.
         limits: By pool, its limit.
         keep_going: Whether a failure leaves what does not depend on it to go on.
+        done: Tasks that have succeeded already; whatever becomes of their predecessors.
 
     Attributes:
         waiting: By number, how many predecessors have not ended.
@@ -119,6 +120,7 @@ class Frontier:
         pool_of: Mapping[int, int] | None = None,
         limits: Sequence[int] = (),
         keep_going: bool = False,
+        done: Collection[int] = (),
     ) -> None:
         self._successors = successors
         self._tasks = tasks
@@ -126,7 +128,9 @@ class Frontier:
         self._retried: set[int] = set()
         self._pools = Pools(pool_of, limits) if pool_of else None
         self._keep_going = keep_going
-        self._in_order = deque([task for task in range(tasks) if not waits[task]])
+        self._in_order = deque(
+            [task for task in range(tasks) if not waits[task] and task not in done]
+        )
         self._out_of_order: list[int] = []
         # WAITING stands for READY, too: `state_of` tells them apart.
         self._states = bytearray(len(waits))
@@ -140,14 +144,17 @@ class Frontier:
         self.unfinished = len(waits)
         self.stopped = False
         self._stopped_by: int | None = None
+        if done:
+            self._begin_with(done)
 
     @classmethod
-    def of(cls, plan: Plan, *, keep_going: bool = False) -> "Frontier":
+    def of(cls, plan: Plan, *, keep_going: bool = False, done: Collection[int] = ()) -> "Frontier":
         """Return a frontier at the beginning of a run of `plan`.
 
         Args:
             plan: What is to be run.
             keep_going: Whether a failure leaves what does not depend on it to go on.
+            done: Tasks that have succeeded already.
         """
         return cls(
             plan.successors,
@@ -157,7 +164,16 @@ class Frontier:
             pool_of=plan.pool_of,
             limits=[limit for _, limit in plan.pools],
             keep_going=keep_going,
+            done=done,
         )
+
+    def _begin_with(self, done: Collection[int]) -> None:
+        for task in done:
+            self._end(task, SUCCEEDED)
+            # Its predecessors may yet run and count it down, but never to zero.
+            self.waiting[task] = -1
+        self._propagate(list(done))
+        self.ready = len(self._in_order) + len(self._out_of_order)
 
     def state_of(self, number: int) -> int:
         """Return the state of a task or gate."""

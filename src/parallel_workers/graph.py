@@ -6,14 +6,24 @@ made only when somebody asks for one. Readers of files fill the columns directly
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from parallel_workers.cycles import shortest_cycle
-from parallel_workers.definition import FIELDS, PLAIN, Definition, check_name, read_field
+from parallel_workers.definition import FIELDS, PLAIN, Definition, Fields, check_name, read_field
 from parallel_workers.errors import CycleError, FieldError, GraphError, UnknownTaskError
 from parallel_workers.events import CommandResult
 from parallel_workers.tasks import Arguments, Task, TaskGroup, arguments_of
-from parallel_workers.wording import shorten, shown, suggestion
+from parallel_workers.wording import plural, shorten, shown, suggestion
 
 if TYPE_CHECKING:
     import threading
@@ -34,6 +44,19 @@ Listen: TypeAlias = Callable[[list["Event"]], object]
 
 Keep: TypeAlias = Literal["all", "leaves"]
 """Which values a run keeps to its end."""
+
+Output: TypeAlias = Literal["task"]
+"""Where to a run keeps what functions print and log: by task."""
+
+
+class Decorator(Protocol):
+    """Makes a task of the function that it decorates."""
+
+    @overload
+    def __call__(self, function: Callable[..., Coroutine[Any, Any, T]], /) -> Task[T]: ...
+
+    @overload
+    def __call__(self, function: Callable[..., T], /) -> Task[T]: ...
 
 
 class Topology(NamedTuple):
@@ -96,7 +119,7 @@ class WorkGraph:
         return Task(self, self.number(name))
 
     def __repr__(self) -> str:
-        return f"<WorkGraph of {len(self)} tasks>"
+        return f"<WorkGraph of {plural(len(self), 'task')}>"
 
     @overload
     def add(
@@ -107,7 +130,7 @@ class WorkGraph:
         *args: Any,
         after: After = (),
         kwargs: Mapping[str, Any] | None = None,
-        **fields: Any,
+        **fields: Unpack[Fields],
     ) -> Task[T]: ...
 
     @overload
@@ -119,11 +142,22 @@ class WorkGraph:
         *args: Any,
         after: After = (),
         kwargs: Mapping[str, Any] | None = None,
-        **fields: Any,
+        **fields: Unpack[Fields],
     ) -> Task[T]: ...
 
     @overload
-    def add(self, name: str, /, *, after: After = (), **fields: Any) -> Task[CommandResult]: ...
+    def add(
+        self,
+        name: str,
+        /,
+        *,
+        command: str | list[str] | tuple[str, ...],
+        after: After = (),
+        **fields: Unpack[Fields],
+    ) -> Task[CommandResult]: ...
+
+    @overload
+    def add(self, name: str, /, *, after: After = (), **fields: Unpack[Fields]) -> Task[Any]: ...
 
     def add(
         self,
@@ -225,6 +259,18 @@ class WorkGraph:
                 found[gate] = None
         return found, later
 
+    @overload
+    def map(
+        self,
+        name: str,
+        function: Callable[[Any], Coroutine[Any, Any, T]],
+        items: Iterable[Any],
+        *,
+        after: After = (),
+        **fields: Unpack[Fields],
+    ) -> TaskGroup[T]: ...
+
+    @overload
     def map(
         self,
         name: str,
@@ -232,8 +278,18 @@ class WorkGraph:
         items: Iterable[Any],
         *,
         after: After = (),
-        **fields: Any,
-    ) -> TaskGroup[T]:
+        **fields: Unpack[Fields],
+    ) -> TaskGroup[T]: ...
+
+    def map(
+        self,
+        name: str,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        *,
+        after: After = (),
+        **fields: Unpack[Fields],
+    ) -> TaskGroup[Any]:
         """Add a task for each of `items`: `name[0]`, `name[1]`, … call `function(item)`.
 
         Args:
@@ -265,12 +321,15 @@ class WorkGraph:
         )
 
     @overload
+    def task(self, function: Callable[..., Coroutine[Any, Any, T]], /) -> Task[T]: ...
+
+    @overload
     def task(self, function: Callable[..., T], /) -> Task[T]: ...
 
     @overload
     def task(
-        self, /, *, after: After = (), name: str | None = None, **fields: Any
-    ) -> Callable[[Callable[..., T]], Task[T]]: ...
+        self, /, *, after: After = (), name: str | None = None, **fields: Unpack[Fields]
+    ) -> Decorator: ...
 
     def task(
         self,
@@ -440,6 +499,7 @@ class WorkGraph:
         keep_going: bool = False,
         listen: Listen | None = None,
         keep: Keep = "all",
+        output: Output | None = None,
     ) -> "Run":
         """Start a run, and return at once.
 
@@ -451,6 +511,8 @@ class WorkGraph:
             listen: Called with lists of events, in order, while the run goes on.
             keep: Which values are kept: "all", or those of "leaves", where every other is let go
                 as soon as the last task that reads it has run.
+            output: "task" to keep what each function prints and logs for `run.tasks[name].output`,
+                and to show nothing of it; None to leave it alone.
 
         Raises:
             GraphError: The graph cannot be run as it is.
@@ -462,9 +524,19 @@ class WorkGraph:
         >>> [task.name for task in run.as_completed()]
         ['three']
         """
-        from parallel_workers.starting import start
+        from parallel_workers.starting import prepare
 
-        return start(self, jobs=jobs, on=on, keep_going=keep_going, listen=listen, keep=keep)
+        run = prepare(
+            self,
+            jobs=jobs,
+            on=on,
+            keep_going=keep_going,
+            listen=listen,
+            keep=keep,
+            output=output,
+        )
+        run.begin()
+        return run
 
     def run(
         self,
@@ -475,6 +547,7 @@ class WorkGraph:
         keep_going: bool = False,
         listen: Listen | None = None,
         keep: Keep = "all",
+        output: Output | None = None,
     ) -> "Run":
         """Run every task, each as soon as all that it waits for has succeeded.
 
@@ -488,6 +561,7 @@ class WorkGraph:
             keep_going: As in `start`.
             listen: As in `start`.
             keep: As in `start`.
+            output: As in `start`.
 
         Raises:
             GraphError: The graph cannot be run as it is.
@@ -500,8 +574,72 @@ class WorkGraph:
         >>> graph.run()["a"]
         5
         """
-        run = self.start(jobs=jobs, on=on, keep_going=keep_going, listen=listen, keep=keep)
+        from parallel_workers.starting import prepare
+
+        run = prepare(
+            self,
+            jobs=jobs,
+            on=on,
+            keep_going=keep_going,
+            listen=listen,
+            keep=keep,
+            output=output,
+        )
         run.attend()
+        if check:
+            run.check()
+        return run
+
+    async def run_async(
+        self,
+        *,
+        jobs: int | None = None,
+        check: bool = True,
+        keep_going: bool = False,
+        listen: Listen | None = None,
+        keep: Keep = "all",
+        output: Output | None = None,
+    ) -> "Run":
+        """Run every task, coroutine functions on the running event loop of asyncio.
+
+        Other functions, and commands, run in threads, so that they do not hold up the loop. What a
+        function returns that is a coroutine is awaited, too. Each task has a copy of the context
+        of whoever calls this.
+
+        Whoever cancels this cancels the run: nothing starts any more, coroutines are cancelled,
+        commands are ended, functions in threads are waited for.
+
+        Args:
+            jobs: As in `start`. Coroutines that wait need no core: 0 lets all wait at once.
+            check: As in `run`.
+            keep_going: As in `start`.
+            listen: As in `start`; called on the loop.
+            keep: As in `start`.
+            output: As in `start`.
+
+        Raises:
+            GraphError: The graph cannot be run as it is.
+            UsageError: An argument is wrong.
+            RunFailed: Some task did not succeed; a group of what the tasks raised.
+            CancelledError: This was cancelled; nothing of the run is left.
+
+        >>> import asyncio
+        >>> async def double(number):
+        ...     await asyncio.sleep(0)
+        ...     return 2 * number
+        >>> graph = WorkGraph()
+        >>> two = graph.add("two", double, 1)
+        >>> four = graph.add("four", double, two)
+        >>> asyncio.run(graph.run_async())["four"]
+        4
+        """
+        from parallel_workers.executors.asyncio import RunningLoop
+
+        loop = RunningLoop()
+        run = self.start(
+            jobs=jobs, on=loop, keep_going=keep_going, listen=listen, keep=keep, output=output
+        )
+        await loop.attend(run)
         if check:
             run.check()
         return run

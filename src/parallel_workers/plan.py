@@ -51,6 +51,8 @@ class Plan:
         retries: How many attempts more a task has when one fails; tasks with none are not in it.
         pool_of: The pool that a task needs one unit of; tasks that need none are not in it.
         pools: By pool, its name and its limit.
+        timeouts: By task that calls a function, the seconds that an attempt may take; tasks that
+            have no such limit are not in it.
         numbers: By number in the graph, the number here.
         functions: By task, the function that it calls, or None.
         arguments: By task, what that is called with, if with anything.
@@ -94,9 +96,12 @@ class Plan:
         pool_numbers = {name: number for number, (name, _) in enumerate(self.pools)}
         self.retries: dict[int, int] = {}
         self.pool_of: dict[int, int] = {}
+        self.timeouts: dict[int, float] = {}
         for old, definition in graph.definitions.items():
             if definition.retries:
                 self.retries[numbers[old]] = definition.retries
+            if definition.timeout is not None and old in graph.functions:
+                self.timeouts[numbers[old]] = definition.timeout
             if definition.pool is not None:
                 self.pool_of[numbers[old]] = pool_numbers[definition.pool]
 

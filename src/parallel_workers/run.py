@@ -2,20 +2,21 @@
 
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from parallel_workers.driver import Driver
 from parallel_workers.errors import Cancelled, NoValueError, RunFailed, TaskRaised
-from parallel_workers.events import Event, Outcome, TaskEnded
+from parallel_workers.events import CommandResult, Event, Outcome, TaskEnded
 from parallel_workers.executors import Workers
 from parallel_workers.graph import WorkGraph
 from parallel_workers.tasks import Task, TaskGroup
 from parallel_workers.wording import at_most, plural, shorten
 
 if TYPE_CHECKING:
+    from parallel_workers.capture import TaskOutput
     from parallel_workers.starting import Commands, Shield
 
 T = TypeVar("T")
@@ -28,9 +29,10 @@ class TaskRun:
         name: Its name.
     """
 
-    __slots__ = ("_driver", "_task", "name")
+    __slots__ = ("_driver", "_run", "_task", "name")
 
-    def __init__(self, driver: Driver, task: int) -> None:
+    def __init__(self, run: "Run", driver: Driver, task: int) -> None:
+        self._run = run
         self._driver = driver
         self._task = task
         self.name = driver.plan.names[task]
@@ -68,25 +70,55 @@ class TaskRun:
         return self._driver.errors.get(self._task)
 
     @property
+    def output(self) -> str | None:
+        """What it wrote; None if that was not kept.
+
+        Of a function that is what it has printed and logged so far, in all attempts, if the run
+        was started with `output="task"`. Of a command it is the log of the last attempt, once that
+        has ended. Of more than a megabyte it is the end, below a line that says so.
+        """
+        kept = self._run.outputs.get(self._task)
+        if kept is not None:
+            return kept.text
+        result = self._command_result()
+        if result is None:
+            return None
+        from parallel_workers.capture import text_of_log
+
+        try:
+            return text_of_log(result.log)
+        except OSError:
+            return None if result.size else ""
+
+    def _command_result(self) -> CommandResult | None:
+        driver, task = self._driver, self._task
+        if driver.plan.functions[task] is not None:
+            return None
+        found = driver.values[task] or getattr(driver.errors.get(task), "result", None)
+        return found if isinstance(found, CommandResult) else None
+
+    @property
     def cause(self) -> str | None:
         """For a skipped task, the name of the task whose end is the reason, if one is."""
         cause = self._driver.cause(self._task)
         return None if cause is None else self._driver.plan.names[cause]
 
     def __repr__(self) -> str:
-        return f"<TaskRun {self.name!r} {self.outcome or 'not ended'}>"
+        how = "to go" if self.outcome is None else _words(self.outcome)
+        return f"<TaskRun {self.name!r} {how}>"
 
 
 class TaskRuns(Mapping[str, TaskRun]):
     """The tasks of a run by name, in the order in which they were added to the graph."""
 
-    def __init__(self, graph: WorkGraph, driver: Driver) -> None:
-        self._graph = graph
+    def __init__(self, run: "Run", driver: Driver) -> None:
+        self._run = run
+        self._graph = run.graph
         self._driver = driver
 
     def __getitem__(self, key: str | Task[Any]) -> TaskRun:
         number = key.number if isinstance(key, Task) else self._graph.number(key)
-        return TaskRun(self._driver, self._driver.plan.numbers[number])
+        return TaskRun(self._run, self._driver, self._driver.plan.numbers[number])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._graph.numbers)
@@ -101,7 +133,7 @@ class Run:
     Attributes:
         id: Its id; ids sort by time.
         graph: What is run.
-        tasks: What has become of each task, by name.
+        outputs: By the number of a task in the plan, its output, if that is kept.
     """
 
     def __init__(
@@ -109,15 +141,17 @@ class Run:
         run: str,
         graph: WorkGraph,
         driver: Driver,
-        workers: Workers,
+        begin: Callable[[], Workers],
         commands: "Commands | None",
         shields: Sequence["Shield"],
+        outputs: Mapping[int, "TaskOutput"],
     ) -> None:
         self.id = run
         self.graph = graph
-        self.tasks = TaskRuns(graph, driver)
+        self.outputs = outputs
         self._driver = driver
-        self._workers = workers
+        self._begin = begin
+        self._workers: Workers | None = None
         self._commands = commands
         self._shields = shields
         self._joined = False
@@ -145,10 +179,15 @@ class Run:
         outcome = self._driver.outcome(task)
         if outcome is Outcome.SUCCEEDED:
             return self._driver.values[task]
-        how = "has not ended" if outcome is None else f"has no value: {outcome.replace('_', ' ')}"
+        how = "has not ended" if outcome is None else f"has no value: {_words(outcome)}"
         raise NoValueError(
             f"the task {shorten(self.graph.name(number))} {how}"
         ) from self._driver.errors.get(task)
+
+    @property
+    def tasks(self) -> TaskRuns:
+        """What has become of each task, by name."""
+        return TaskRuns(self, self._driver)
 
     @property
     def over(self) -> bool:
@@ -172,6 +211,14 @@ class Run:
         begun = [reading for reading in self._driver.started if reading]
         return max(0.0, max(self._driver.finished) - min(begun)) if begun else 0.0
 
+    def begin(self) -> None:
+        """Begin to execute, once.
+
+        Raises:
+            UsageError: The executor cannot do this.
+        """
+        self._workers = self._begin()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until every task has its outcome.
 
@@ -184,7 +231,8 @@ class Run:
         if not self._driver.over.wait(timeout):
             return False
         if not self._joined:
-            self._workers.join()
+            if self._workers is not None:
+                self._workers.join()
             self._joined = True
             if self._commands is not None:
                 self._commands.close()
@@ -200,22 +248,24 @@ class Run:
 
     def _end(self, signum: signal.Signals) -> None:
         self._driver.stop()
-        self._workers.cancel()
+        if self._workers is not None:
+            self._workers.cancel()
         if self._commands is not None and not self.over:
             self._commands.end(signum)
 
     def attend(self) -> None:
-        """Wait for the end as whoever runs a graph does: Ctrl-C ends it in order, twice at once.
+        """Begin, and wait for the end: Ctrl-C ends it in order, twice at once.
 
         Raises:
             KeyboardInterrupt: There was one. At the first, nothing starts any more and what runs
                 is waited for; a second one names what it leaves running.
         """
         try:
+            self.begin()
             self.wait()
         except KeyboardInterrupt:
-            self._end(signal.SIGINT)
             try:
+                self._end(signal.SIGINT)
                 self.wait()
             except KeyboardInterrupt:
                 names = [self._driver.plan.names[task] for task in self._driver.running()]
@@ -230,7 +280,7 @@ class Run:
         seen = set()
         for task in self._driver.listen(told.put):
             seen.add(plan.names[task])
-            yield TaskRun(self._driver, task)
+            yield self.tasks[plan.names[task]]
         while len(seen) < plan.tasks:
             for event in told.get():
                 if isinstance(event, TaskEnded) and event.task not in seen:
@@ -268,11 +318,23 @@ class Run:
         failure.run = self
         raise failure
 
+    def _repr_html_(self) -> str:
+        from parallel_workers.drawing import html_of
+
+        plan = self._driver.plan
+        tasks = [TaskRun(self, self._driver, task) for task in range(plan.tasks)]
+        return html_of(f"Run {self.id}", plan, tasks, self.seconds)
+
     def __repr__(self) -> str:
-        counts = [f"{count} {outcome}" for outcome, count in self.outcomes.items()]
-        left = len(self.graph) - self.outcomes.total()
-        counts += [f"{left} to go"] if left else []
+        outcomes = self.outcomes
+        counts = [f"{count:,} {_words(outcome)}" for outcome, count in outcomes.items()]
+        left = self._driver.plan.tasks - outcomes.total()
+        counts += [f"{left:,} to go"] if left else []
         return f"<Run {self.id}: {', '.join(counts) or 'nothing to do'}>"
+
+
+def _words(outcome: Outcome) -> str:
+    return outcome.replace("_", " ")
 
 
 def _told(error: BaseException, task: str) -> Exception:

@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from parallel_workers.bodies import (
     Body,
@@ -26,14 +26,17 @@ from parallel_workers.cores import usable_cores
 from parallel_workers.driver import Driver
 from parallel_workers.errors import GraphError, UsageError
 from parallel_workers.events import Event
-from parallel_workers.executors import Executor
+from parallel_workers.executors import Executor, Workers
 from parallel_workers.frontier import Frontier
-from parallel_workers.graph import Keep, Listen, WorkGraph
+from parallel_workers.graph import Keep, Listen, Output, WorkGraph
 from parallel_workers.logs import KeptLogs
 from parallel_workers.plan import Plan
 from parallel_workers.run import Run
 from parallel_workers.state import new_passing_run, remove_run, run_id
 from parallel_workers.wording import at_most, plural, shorten, shown, suggestion
+
+if TYPE_CHECKING:
+    from parallel_workers.capture import Capture
 
 GRACE = 5.0
 """Seconds that a command has to end when the run is cancelled."""
@@ -50,7 +53,7 @@ Place: TypeAlias = str | Executor
 """Where attempts execute: the name of one of `EXECUTORS`, or an executor."""
 
 
-def start(
+def prepare(
     graph: WorkGraph,
     *,
     jobs: int | None,
@@ -58,28 +61,50 @@ def start(
     keep_going: bool,
     listen: Listen | None,
     keep: Keep,
+    output: Output | None,
 ) -> Run:
-    """Start a run; the arguments are those of `WorkGraph.run`.
+    """Return a run that has yet to begin; the arguments are those of `WorkGraph.run`.
 
     Raises:
         GraphError: The graph cannot be run.
-        UsageError: An argument is wrong, or the executor cannot do this.
+        UsageError: An argument is wrong.
     """
     executor = executor_named(on) if isinstance(on, str) else on
     jobs = _checked_jobs(jobs)
     if keep not in ("all", "leaves"):
         raise UsageError(f'keep={shown(keep)}: give "all" or "leaves"')
+    if output not in (None, "task"):
+        raise UsageError(f'output={shown(output)}: give "task" to keep what each task prints')
     plan = graph.compiled()
     shields = [] if listen is None else [Shield(listen)]
     driver = Driver(plan, Frontier.of(plan, keep_going=keep_going), jobs, shields)
     run = run_id(time.time(), int.from_bytes(os.urandom(2)))
     bodies, commands = _bodies_of(plan, driver, run)
+    capture = None if output is None else _capture(plan, driver, bodies)
     if keep == "leaves":
         let_go_early(plan, bodies, driver.values)
-    driver.begin(run)
-    workers = executor.start(driver, bodies)
+
+    def begin() -> Workers:
+        driver.begin(run)
+        try:
+            return executor.start(driver, bodies)
+        except BaseException:
+            driver.stop()
+            if capture is not None:
+                capture.end()
+            raise
+
     graph.runs.append(driver.over)
-    return Run(run, graph, driver, workers, commands, shields)
+    outputs = {} if capture is None else capture.outputs
+    return Run(run, graph, driver, begin, commands, shields, outputs)
+
+
+def _capture(plan: Plan, driver: Driver, bodies: list[Body]) -> "Capture":
+    from parallel_workers.capture import Capture
+
+    capture = Capture(plan, bodies)
+    driver.listen(capture)
+    return capture
 
 
 def _checked_jobs(jobs: int | None) -> int:
@@ -111,8 +136,35 @@ def _bodies_of(plan: Plan, driver: Driver, run: str) -> tuple[list[Body], "Comma
     return cast(list[Body], bodies), commands
 
 
+class _Log(str):
+    """The path of a log that is there as long as somebody has this path."""
+
+    def __new__(cls, path: str, place: "_LentLogs") -> "_Log":
+        log = super().__new__(cls, path)
+        log.place = place
+        return log
+
+    place: "_LentLogs"
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)  # another process must not let the log go
+
+
+class _LentLogs(KeptLogs):
+    """A directory of logs that goes with the last path of one."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+        weakref.finalize(self, remove_run, directory)
+
+    def close(self, path: str, name: str, attempt: int, *, alone: bool) -> tuple[str, int]:
+        """Return the path of the log of an attempt that has ended, and its size in bytes."""
+        path, size = super().close(path, name, attempt, alone=alone)
+        return _Log(path, self), size
+
+
 class Commands:
-    """What the commands of one run share; their logs last as long as this.
+    """What the commands of one run share; their logs last as long as this, or their results.
 
     Args:
         run: The id of the run.
@@ -124,10 +176,9 @@ class Commands:
 
     def __init__(self, run: str, expected: int) -> None:
         _, place = new_passing_run()
-        weakref.finalize(self, remove_run, place)
         self._children = Children(GRACE, expected)
         env = {**os.environb, b"PW_RUN": run.encode()}
-        self.runner = CommandRunner(self._children, KeptLogs(place), env)
+        self.runner = CommandRunner(self._children, _LentLogs(place), env)
 
     def end(self, signum: signal.Signals) -> None:
         """Send a signal to all commands, and SIGKILL when they have had their time."""

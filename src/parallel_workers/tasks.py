@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from parallel_workers.definition import PLAIN, Definition
+from parallel_workers.wording import plural
 
 if TYPE_CHECKING:
     from parallel_workers.graph import WorkGraph
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Task(Generic[T]):
+class Task(Generic[T_co]):
     """A task of a work graph; as an argument of another task it stands for its value.
 
     Attributes:
@@ -44,7 +45,7 @@ class Task(Generic[T]):
         return f"<Task {self.name!r}>"
 
 
-class TaskGroup(Generic[T]):
+class TaskGroup(Generic[T_co]):
     """Tasks that were added together; as an argument it stands for the list of their values.
 
     Attributes:
@@ -62,14 +63,15 @@ class TaskGroup(Generic[T]):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __iter__(self) -> Iterator[Task[T]]:
+    def __iter__(self) -> Iterator[Task[T_co]]:
         return (Task(self.graph, number) for number in self.numbers)
 
-    def __getitem__(self, index: int) -> Task[T]:
+    def __getitem__(self, index: int) -> Task[T_co]:
         return Task(self.graph, self.numbers[index])
 
     def __repr__(self) -> str:
-        return f"<TaskGroup of {len(self)} tasks>"
+        ends = " … ".join([repr(self[index].name) for index in (0, -1)][: len(self)])
+        return f"<TaskGroup of {plural(len(self), 'task')}{ends and ': '}{ends}>"
 
     def gate(self) -> int | None:
         """Return the number of what ends when all of them have; None where there are none."""

@@ -9,7 +9,7 @@ import pytest
 from parallel_workers.bodies import Body
 from parallel_workers.driver import Driver
 from parallel_workers.errors import UsageError
-from parallel_workers.events import Event, Outcome, RunEnded, TaskEnded
+from parallel_workers.events import Event, Outcome, RunEnded, TaskEnded, TaskStarted
 from parallel_workers.executors.threads import ThreadsExecutor
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import WorkGraph
@@ -120,3 +120,129 @@ def test_where_no_thread_can_start_an_error_says_so(monkeypatch: pytest.MonkeyPa
     allow_threads(monkeypatch, 0)
     with pytest.raises(UsageError, match=r"no thread .*ulimit -u"):
         ThreadsExecutor().start(driver, [lambda: None] * 2)
+
+
+# Hands: several short tasks taken at once
+
+
+def test_what_waits_in_a_hand_is_done_by_idle_workers() -> None:
+    """A worker has taken many tasks that seem short; the first is long, the others are not its."""
+    graph = WorkGraph()
+    go = threading.Event()
+    done: list[int] = []
+
+    def short(number: int) -> None:
+        done.append(number)
+        if len(done) == 499:
+            go.set()
+
+    for number in range(400):
+        graph.add(f"t{number}", short, number)
+    graph.add("long", lambda: go.wait(20), duration=0.5)
+    for number in range(400, 499):
+        graph.add(f"t{number}", short, number, duration=0.25)
+    assert graph.run(jobs=2)["long"] is True
+
+
+def test_what_has_ended_is_told_while_its_worker_is_at_something_long() -> None:
+    graph = WorkGraph()
+    behind_all = threading.Event()
+    shorts = [graph.add(f"t{number}", int) for number in range(300)]
+    graph.add("long", lambda: behind_all.wait(20), duration=0)
+    graph.add("behind", behind_all.set, after=shorts, duration=0)
+    assert graph.run(jobs=2)["long"] is True
+
+
+def test_a_failure_empties_all_hands() -> None:
+    graph = WorkGraph()
+    ran: list[int] = []
+
+    def task(number: int) -> None:
+        ran.append(number)
+        if number == 200:
+            raise ValueError
+
+    for number in range(5000):
+        graph.add(f"t{number}", task, number)
+    run = graph.run(jobs=1, check=False)
+    assert ran == list(range(201))
+    assert run.outcomes == {"succeeded": 200, "failed": 1, "skipped": 4799}
+
+
+@pytest.mark.parametrize("shape", ["wide", "chain"])
+def test_workers_come_to_an_end_together(shape: str) -> None:
+    """A worker that tells of what ended in another's hand may be the one that ends the run."""
+    for _ in range(100):
+        graph = WorkGraph()
+        for number in range(300):
+            after = [f"t{number - 1}"] if shape == "chain" and number else []
+            graph.add(f"t{number}", int, after=after)
+        run = graph.start(jobs=3)
+        assert run.wait(20)
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("worker")] == []
+
+
+def test_starts_of_a_handful_are_told_before_their_ends_and_when_they_were() -> None:
+    told: list[Event] = []
+    graph = WorkGraph()
+    for number in range(1000):
+        graph.add(f"t{number}", int, retries=1)
+    graph.run(jobs=2, listen=told.extend)
+    seen: dict[str, float] = {}
+    for event in told:
+        if isinstance(event, TaskStarted):
+            assert event.task not in seen
+            assert event.worker in (1, 2)
+            seen[event.task] = event.time
+        elif isinstance(event, TaskEnded):
+            assert seen[event.task] <= event.time
+    assert len(seen) == 1000
+
+
+# Time limits
+
+
+def test_a_function_that_takes_too_long_has_timed_out_and_holds_nobody_up() -> None:
+    go = threading.Event()
+    graph = WorkGraph()
+    graph.add("stuck", lambda: go.wait(60), timeout=0.05)
+    graph.add("next", int, duration=0)
+    graph.add("behind", int, after=["stuck"])
+    run = graph.run(jobs=1, check=False, keep_going=True)
+    assert {name: str(task.outcome) for name, task in run.tasks.items()} == {
+        "stuck": "timed_out",
+        "next": "succeeded",
+        "behind": "skipped",
+    }
+    assert str(run.tasks["stuck"].error) == "timed out after 50 ms"
+    go.set()
+
+
+def test_what_a_timed_out_attempt_returns_in_the_end_is_dropped() -> None:
+    first, second = threading.Event(), threading.Event()
+    tries: list[int] = []
+
+    def slow_at_first() -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            first.wait(60)
+            second.set()
+            return "old"
+        first.set()
+        assert second.wait(20)
+        return "new"
+
+    graph = WorkGraph()
+    graph.add("slow", slow_at_first, timeout=5, retries=1)
+    graph.definitions[0] = graph.definitions[0]._replace(timeout=0.1)
+    run = graph.run(jobs=1, check=False)
+    assert run.tasks["slow"].attempts == 2
+    if run.tasks["slow"].outcome == "succeeded":
+        assert run["slow"] == "new"
+
+
+def test_a_function_within_its_limit_is_not_bothered() -> None:
+    graph = WorkGraph()
+    for number in range(300):
+        graph.add(f"t{number}", int, timeout=20)
+    assert graph.run(jobs=2).succeeded

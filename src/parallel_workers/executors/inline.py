@@ -1,12 +1,15 @@
 """Attempts execute in the thread of whoever runs the graph, in the planned order, one by one.
 
-So a debugger stops where the function stands, and a traceback begins with the caller.
+So a debugger stops where the function stands, and a traceback begins with the caller. A time limit
+cannot end a function here; one that took longer has timed out when it returns.
 """
 
 from collections.abc import Sequence
 
-from parallel_workers.bodies import Body
+from parallel_workers.bodies import Body, refuse_coroutines
 from parallel_workers.driver import Driver, clock
+from parallel_workers.durations import format_duration
+from parallel_workers.errors import TimedOut
 
 
 class InlineExecutor:
@@ -16,8 +19,10 @@ class InlineExecutor:
         """Attempt all tasks.
 
         Raises:
+            UsageError: Some function is a coroutine function.
             KeyboardInterrupt: There was one; nothing was started any more.
         """
+        refuse_coroutines(driver.plan)
         tasks = driver.take((), 1)
         while tasks:
             tasks = driver.take([_attempt(driver, tasks[0], bodies[tasks[0]])], 1)
@@ -25,9 +30,13 @@ class InlineExecutor:
 
 
 def _attempt(driver: Driver, task: int, body: Body) -> int:
-    driver.started[task] = clock()
+    driver.started[task] = begun = clock()
+    limit = driver.plan.timeouts.get(task)
     try:
-        driver.values[task] = driver.context.copy().run(body)
+        value = driver.context.copy().run(body)
+        if limit is not None and clock() - begun > limit:
+            raise TimedOut(f"took longer than {format_duration(limit)}")
+        driver.values[task] = value
         return task
     except KeyboardInterrupt as interrupt:
         driver.stop()

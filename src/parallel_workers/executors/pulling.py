@@ -12,6 +12,10 @@ HANDFUL = 16
 """How many it takes then, if there are enough for all."""
 
 
+class Expired(BaseException):
+    """Raised by a body whose end was told long ago: its worker was given up for another."""
+
+
 def _never() -> bool:
     return False
 
@@ -28,26 +32,33 @@ def pull(driver: Driver, bodies: Sequence[Body], grow: Callable[[], bool] = _nev
     started, finished, values = driver.started, driver.finished, driver.values
     copy_of_context = driver.context.copy
     hand = driver.new_hand()
+    waiting, ended = hand.waiting, hand.ended
     growing = True
-    task = driver.step((), 1, hand)
+    task = driver.step(hand, 1)
     while task is not None:
         if growing and driver.wants_worker:
             growing = grow()
-        ended: list[int] = []
         begun = now = clock()
+        count = 0
         while True:
             started[task] = now
             try:
                 values[task] = copy_of_context().run(bodies[task])
-                ended.append(task)
+            except Expired:
+                driver.take_hand(hand)
+                return
             except BaseException as error:  # a worker outlives whatever a task does
+                finished[task] = now = clock()
                 ended.append(driver.failed(task, error))
+                # What waits is still to be had back, if this failure stops the run.
+                break
             finished[task] = now = clock()
-            if not hand:
+            ended.append(task)
+            count += 1
+            if not waiting:
                 break
             try:
-                task = hand.popleft()
+                task = waiting.popleft()
             except IndexError:  # another worker was quicker
                 break
-        room = HANDFUL if now - begun < SHORT * len(ended) else 1
-        task = driver.step(ended, room, hand)
+        task = driver.step(hand, HANDFUL if now - begun < SHORT * count else 1)

@@ -1,11 +1,16 @@
 """Attempts execute in threads of this process. Each pulls its next task itself."""
 
+import contextlib
 import threading
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from parallel_workers.bodies import Body
-from parallel_workers.driver import Driver
-from parallel_workers.errors import UsageError
+from parallel_workers.bodies import Body, refuse_coroutines
+from parallel_workers.driver import Driver, clock
+from parallel_workers.durations import format_duration
+from parallel_workers.errors import TimedOut, UsageError
+from parallel_workers.executors.deadlines import Deadlines
 from parallel_workers.executors.pulling import pull
 
 
@@ -16,8 +21,9 @@ class ThreadsExecutor:
         """Start the first worker; the others follow when there is work for them.
 
         Raises:
-            UsageError: The system allows no thread.
+            UsageError: The system allows no thread, or some function is a coroutine function.
         """
+        refuse_coroutines(driver.plan)
         threads = Threads(driver, bodies)
         threads.start_one()
         return threads
@@ -26,6 +32,10 @@ class ThreadsExecutor:
 class Threads:
     """The threads of one run.
 
+    A function that has a time limit and takes longer is told to have timed out, and its worker is
+    replaced by another, for no thread can be ended from outside; what the function returns in the
+    end is dropped.
+
     Args:
         driver: The driver of the run.
         bodies: By task, what an attempt does.
@@ -33,29 +43,42 @@ class Threads:
 
     def __init__(self, driver: Driver, bodies: Sequence[Body]) -> None:
         self._driver = driver
-        self._bodies = bodies
+        self._bodies = list(bodies)
         self._most = min(driver.jobs or len(bodies), len(bodies))
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[threading.Thread, None] = {}
+        self._started = 0
         self._starting = threading.Lock()
+        self._deadlines = Deadlines(self._expire)
+        self._timed: dict[int, threading.Thread] = {}
+        for task, seconds in driver.plan.timeouts.items():
+            body = partial(self._attempt_timed, task, self._bodies[task])
+            self._bodies[task] = self._deadlines.limited(task, body, seconds)
 
     def cancel(self) -> None:
         """Do nothing: no thread of Python can be ended from outside."""
 
     def join(self) -> None:
-        """Wait until all workers are gone, which is soon after the run is over."""
-        # The list grows while there are workers, and only they make it grow.
-        for thread in self._threads:
+        """Wait until all workers are gone, save those that were given up."""
+        while True:
+            with self._starting:
+                if not self._threads:
+                    break
+                thread = next(iter(self._threads))
             thread.join()
+            with self._starting:
+                self._threads.pop(thread, None)
+        self._deadlines.close()
 
     def start_one(self) -> None:
         """Start another worker if there may be one more."""
         with self._starting:
             if len(self._threads) >= self._most:
                 return
+            self._started += 1
             worker = threading.Thread(
                 target=pull,
                 args=(self._driver, self._bodies, self._grow),
-                name=f"worker {len(self._threads) + 1}",
+                name=f"worker {self._started}",
                 daemon=True,
             )
             try:
@@ -69,9 +92,24 @@ class Threads:
                     ) from None
                 self._most = len(self._threads)
                 return
-            self._threads.append(worker)
+            self._threads[worker] = None
 
     def _grow(self) -> bool:
         """Start another worker; return whether there may be more."""
         self.start_one()
         return len(self._threads) < self._most
+
+    def _attempt_timed(self, task: int, body: Body) -> Any:
+        self._timed[task] = threading.current_thread()
+        return body()
+
+    def _expire(self, task: int, seconds: float) -> None:
+        """Tell that an attempt has timed out, and replace the worker that is still at it."""
+        driver = self._driver
+        error = TimedOut(f"timed out after {format_duration(seconds)}")
+        driver.finished[task] = clock()
+        with self._starting:
+            self._threads.pop(self._timed[task], None)
+        driver.take([driver.failed(task, error)], 0)
+        with contextlib.suppress(UsageError):
+            self.start_one()

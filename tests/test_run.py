@@ -1,0 +1,638 @@
+"""Runs from Python: values, outcomes, errors, waiting, cancelling, what is kept."""
+
+import contextlib
+import contextvars
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parallel_workers import CommandResult, Outcome, WorkGraph
+from parallel_workers.errors import (
+    Cancelled,
+    CommandFailed,
+    CycleError,
+    GraphError,
+    NoValueError,
+    RunFailed,
+    TaskRaised,
+    TimedOut,
+    UnknownTaskError,
+    UsageError,
+)
+from parallel_workers.events import Event, RunEnded, RunStarted, TaskEnded, TaskStarted
+
+
+def fail(message: str = "no") -> None:
+    raise ValueError(message)
+
+
+def failing_graph() -> WorkGraph:
+    graph = WorkGraph()
+    graph.add("bad", fail)
+    graph.add("behind", print, after=["bad"])
+    graph.add("apart", int, "3", duration=0)
+    return graph
+
+
+# Values
+
+
+def test_a_task_as_an_argument_is_its_value_and_waited_for() -> None:
+    graph = WorkGraph()
+    one = graph.add("one", int, "1")
+    two = graph.add("two", lambda value: value + 1, one)
+    run = graph.run()
+    assert (run["one"], run[two]) == (1, 2)
+    assert graph.plan().critical_path == ["one", "two"]
+
+
+def test_tasks_are_found_in_lists_tuples_dicts_and_keywords() -> None:
+    graph = WorkGraph()
+    a, b, c = (graph.add(name, str.upper, name) for name in "abc")
+    given = {"list": [a, "x", [b]], "tuple": (c, 1)}
+    all_of_it = graph.add("all", lambda *args, **kwargs: (args, kwargs), given, kwargs={"k": a})
+    args, kwargs = graph.run()[all_of_it]
+    assert args == ({"list": ["A", "x", ["B"]], "tuple": ("C", 1)},)
+    assert kwargs == {"k": "A"}
+    assert given["list"][0] is a  # type: ignore[index]
+
+
+def test_arguments_without_tasks_arrive_as_they_are() -> None:
+    graph = WorkGraph()
+    thing = [object()]
+    graph.add("same", lambda value: value is thing, thing)
+    assert graph.run()["same"] is True
+
+
+def test_a_list_that_holds_itself_is_an_argument_like_any_other() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    graph = WorkGraph()
+    graph.add("loop", len, loop)
+    assert graph.run()["loop"] == 1
+
+
+def test_after_is_order_only_and_may_name_what_comes_later() -> None:
+    order: list[str] = []
+    graph = WorkGraph()
+    graph.add("second", order.append, "second", after=["first"])
+    graph.add("first", order.append, "first")
+    graph.run()
+    assert order == ["first", "second"]
+
+
+def test_a_mapped_function_gives_a_list_of_values_in_order() -> None:
+    graph = WorkGraph()
+    squares = graph.map("square", lambda number: number**2, range(5))
+    total = graph.add("total", sum, squares)
+    late = graph.add("late", lambda: "late", after=[squares])
+    run = graph.run(jobs=4)
+    assert run[squares] == [0, 1, 4, 9, 16]
+    assert (run[total], run[late], run["square[3]"]) == (30, "late", 9)
+
+
+def test_many_behind_many_stay_few_edges() -> None:
+    graph = WorkGraph()
+    first = graph.map("first", int, range(300))
+    graph.map("second", int, range(300), after=[first])
+    assert graph.compiled().edges == 600
+
+
+def test_an_empty_map_is_an_empty_list_that_nobody_waits_for() -> None:
+    graph = WorkGraph()
+    none = graph.map("none", int, [])
+    graph.add("count", len, none)
+    graph.add("free", int, after=[none])
+    assert graph.run()["count"] == 0
+
+
+def test_a_decorated_function_is_a_task_of_its_name() -> None:
+    graph = WorkGraph()
+
+    @graph.task
+    def one() -> int:
+        return 1
+
+    @graph.task(after=[one], retries=1, name="zwei")
+    def two() -> int:
+        return 2
+
+    run = graph.run()
+    assert (run[one], run["zwei"]) == (1, 2)
+
+
+def test_commands_and_functions_mix_and_a_command_gives_what_is_left_of_it() -> None:
+    graph = WorkGraph()
+    listing = graph.add("list", command="echo one; echo two")
+    count = graph.add("count", lambda done: len(Path(done.log).read_text().split()), listing)
+    run = graph.run()
+    result = run[listing]
+    assert isinstance(result, CommandResult)
+    assert (result.status, run[count]) == (0, 2)
+
+
+def test_the_log_of_a_command_is_there_as_long_as_its_result() -> None:
+    graph = WorkGraph()
+    graph.add("say", command="echo hello")
+    result = graph.run()["say"]
+    gc.collect()
+    log = Path(str(result.log))
+    assert log.read_text() == "hello\n"
+    del result
+    gc.collect()
+    assert not log.exists()
+
+
+def test_names_can_be_mapped_to_a_function() -> None:
+    records = [{"name": "a", "successors": ["b"]}, {"name": "b", "command": "true"}]
+    run = WorkGraph.from_records(records, call=str.upper).run()
+    assert (run["a"], run["b"].status) == ("A", 0)
+    assert WorkGraph.from_groups([[["a"], ["b"]]], call=str.upper).run()["b"] == "B"
+    graph = WorkGraph.from_predecessors({"b": ["a", "a"]}, call=str.upper)
+    assert graph.run()["a"] == "A"
+    assert graph.plan().positions == {"a": 0, "b": 1}
+
+
+def test_a_run_of_nothing_is_over() -> None:
+    run = WorkGraph().run()
+    assert (run.over, run.succeeded, len(run.tasks)) == (True, True, 0)
+
+
+# What became of each task
+
+
+def test_each_task_tells_outcome_times_and_attempts() -> None:
+    graph = WorkGraph()
+    graph.add("a", time.sleep, 0.01)
+    before = time.time()
+    task = graph.run().tasks["a"]
+    assert (task.outcome, task.attempts, task.error) == (Outcome.SUCCEEDED, 1, None)
+    assert task.started is not None
+    assert task.finished is not None
+    assert before - 0.1 <= task.started <= task.finished - 0.01 <= time.time() + 0.1
+
+
+def test_a_failure_skips_what_is_behind_it() -> None:
+    run = failing_graph().run(jobs=1, check=False, keep_going=True)
+    assert {name: task.outcome for name, task in run.tasks.items()} == {
+        "bad": Outcome.FAILED,
+        "behind": Outcome.SKIPPED,
+        "apart": Outcome.SUCCEEDED,
+    }
+    behind = run.tasks["behind"]
+    assert (behind.cause, behind.started, behind.attempts) == ("bad", None, 0)
+    assert str(run.tasks["bad"].error) == "no"
+    assert dict(run.outcomes) == {"failed": 1, "skipped": 1, "succeeded": 1}
+    assert not run.succeeded
+
+
+def test_a_value_that_is_not_there_says_why() -> None:
+    run = failing_graph().run(check=False)
+    with pytest.raises(NoValueError, match="the task bad has no value: failed") as caught:
+        run["bad"]
+    assert isinstance(caught.value.__cause__, ValueError)
+    with pytest.raises(NoValueError, match="behind has no value: skipped"):
+        run["behind"]
+    with pytest.raises(UnknownTaskError, match='no task named bad1; did you mean "bad"'):
+        run["bad1"]
+
+
+def test_a_task_is_tried_again_as_often_as_it_may_be() -> None:
+    tries: list[int] = []
+
+    def flaky() -> str:
+        tries.append(len(tries))
+        if len(tries) < 3:
+            raise OSError("not yet")
+        return "now"
+
+    graph = WorkGraph()
+    graph.add("flaky", flaky, retries=2)
+    run = graph.run()
+    assert (run["flaky"], run.tasks["flaky"].attempts) == ("now", 3)
+    assert run.tasks["flaky"].error is None
+
+
+def test_pools_hold_for_functions() -> None:
+    graph = WorkGraph()
+    graph.pools["one"] = 1
+    inside: list[int] = []
+
+    def alone() -> None:
+        inside.append(1)
+        assert len(inside) == 1
+        time.sleep(0.002)
+        inside.pop()
+
+    for number in range(10):
+        graph.add(f"t{number}", alone, pool="one")
+    graph.run(jobs=4)
+
+
+# Errors of tasks
+
+
+def test_what_failed_is_raised_as_a_group_with_the_names_of_tasks() -> None:
+    graph = WorkGraph()
+    graph.add("a", fail, "first")
+    graph.add("b", command="exit 3")
+    graph.add("c", sys.exit, 4)
+    graph.add("d", command="sleep 60", timeout=0.05)
+    graph.add("e", print, after=["a"])
+    with pytest.raises(RunFailed, match="4 of 5 tasks failed, 1 skipped") as caught:
+        graph.run(jobs=2, keep_going=True)
+    failure = caught.value
+    by_task = {error.__notes__[0]: error for error in _noted(failure)}
+    assert str(by_task["task a"]) == "first"
+    command = by_task["task b"]
+    assert isinstance(command, CommandFailed)
+    assert (str(command), command.result.status) == ("exit 3: exit status 3", 3)
+    assert isinstance(by_task["task d"], TimedOut)
+    (exit_,) = [error for error in failure.exceptions if isinstance(error, TaskRaised)]
+    assert isinstance(exit_.__cause__, SystemExit)
+    assert failure.run.tasks["a"].outcome is Outcome.FAILED
+    assert isinstance(failure.split(ValueError)[0], RunFailed)
+
+
+def _noted(failure: RunFailed) -> list[BaseException]:
+    return [error for error in failure.exceptions if hasattr(error, "__notes__")]
+
+
+def test_the_traceback_is_that_of_the_function() -> None:
+    graph = WorkGraph()
+    graph.add("bad", fail)
+    with pytest.raises(RunFailed) as caught:
+        graph.run()
+    frames = traceback.extract_tb(caught.value.exceptions[0].__traceback__)
+    assert [frame.name for frame in frames] == ["fail"]
+
+
+def test_an_error_raised_again_in_another_run_is_noted_once() -> None:
+    error = ValueError("always the same")
+
+    def bad() -> None:
+        raise error
+
+    graph = WorkGraph()
+    graph.add("bad", bad)
+    for _ in range(2):
+        with pytest.raises(RunFailed):
+            graph.run()
+    assert error.__notes__ == ["task bad"]
+
+
+# Errors before anything runs
+
+
+@pytest.mark.parametrize(
+    ("add", "message"),
+    [
+        (lambda graph: graph.add("a", print), "there is a task named a already"),
+        (lambda graph: graph.add("b", "make"), 'b: "make" cannot be called; a command goes into'),
+        (lambda graph: graph.add("b", 5), "b: 5 cannot be called"),
+        (lambda graph: graph.add("b", print, command="make"), "a function or a command, not both"),
+        (lambda graph: graph.add("b", None, 5), "there are arguments, but no function"),
+        (lambda graph: graph.add("b", print, after="a"), r'after is a list: after=\["a"\]'),
+        (lambda graph: graph.add("b", print, after=[5]), "5 is no task"),
+        (lambda graph: graph.add("b", print, WorkGraph().add("x")), "<Task 'x'> is of another"),
+        (lambda graph: graph.add("b", print, after=[WorkGraph().map("x", int, "12")]), "another"),
+        (lambda graph: graph.add("b", print, retrys=5), 'no option "retrys"; did you mean'),
+        (lambda graph: graph.add("b", print, timeout=-1), "timeout: -1 is not a timeout"),
+        (lambda graph: graph.add("", print), "cannot be empty"),
+        (lambda graph: graph.add("a\nb", print), "a line break"),
+        (lambda graph: graph.add(7, print), "7 is not the name of a task"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_when_it_is_added(
+    add: Callable[[WorkGraph], object], message: str
+) -> None:
+    graph = WorkGraph()
+    graph.add("a", print)
+    with pytest.raises(GraphError, match=message):
+        add(graph)
+    assert list(graph.numbers) == ["a"]
+
+
+def test_what_can_only_be_seen_of_the_whole_is_refused_before_anything_runs() -> None:
+    ran: list[int] = []
+    graph = WorkGraph()
+    graph.add("a", ran.append, 1)
+    graph.add("b", ran.append, 1, after=["c"])
+    with pytest.raises(UnknownTaskError, match="task b waits for c, which is no task"):
+        graph.run()
+    graph.add("c", ran.append, 1, after=["b"])
+    with pytest.raises(CycleError, match="b → c → b"):
+        graph.run()
+    assert ran == []
+
+
+def test_tasks_with_nothing_to_run_are_listed() -> None:
+    graph = WorkGraph()
+    graph.add("a")
+    graph.add("b", print)
+    graph.add("c")
+    with pytest.raises(GraphError, match=r"2 tasks with nothing to run; .*: a, c"):
+        graph.run()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"jobs": -1}, "jobs=-1: give a whole number, or 0"),
+        ({"jobs": 1.5}, "jobs=1.5"),
+        ({"on": "thread"}, 'no executor "thread"; did you mean "threads"'),
+        ({"keep": "none"}, 'keep="none": give "all" or "leaves"'),
+    ],
+)
+def test_wrong_options_are_told(options: dict[str, Any], message: str) -> None:
+    graph = WorkGraph()
+    graph.add("a", print)
+    with pytest.raises(UsageError, match=message):
+        graph.run(**options)
+
+
+def test_a_graph_cannot_be_changed_while_it_runs() -> None:
+    go = threading.Event()
+    graph = WorkGraph()
+    graph.add("a", go.wait, 20)
+    run = graph.start()
+    with pytest.raises(GraphError, match="cannot be changed while it runs"):
+        graph.add("b", print)
+    go.set()
+    assert run.wait(20)
+    graph.add("b", int)
+    assert graph.run()["b"] == 0
+
+
+# Waiting, and results as they come
+
+
+def test_a_started_run_goes_on_by_itself() -> None:
+    go = threading.Event()
+    graph = WorkGraph()
+    graph.add("a", go.wait, 20)
+    run = graph.start(jobs=1)
+    assert not run.wait(0.01)
+    assert (run.over, run.tasks["a"].outcome) == (False, None)
+    with pytest.raises(NoValueError, match="the task a has not ended"):
+        run["a"]
+    go.set()
+    assert run.wait(20)
+    assert run["a"] is True
+
+
+def test_tasks_come_as_they_end() -> None:
+    go = threading.Event()
+    graph = WorkGraph()
+    graph.add("first", int)
+    graph.add("last", go.wait, 20)
+    run = graph.start(jobs=2)
+    seen = []
+    for task in run.as_completed():
+        seen.append((task.name, task.outcome))
+        go.set()
+    assert seen == [("first", "succeeded"), ("last", "succeeded")]
+    assert [task.name for task in run.as_completed()] == ["first", "last"]
+
+
+def test_a_listener_is_told_of_everything_in_order() -> None:
+    told: list[Event] = []
+    graph = failing_graph()
+    graph.run(jobs=1, check=False, listen=told.extend)
+    assert isinstance(told[0], RunStarted)
+    assert isinstance(told[-1], RunEnded)
+    words = [
+        (event.task, str(getattr(event, "outcome", "started")))
+        for event in told
+        if isinstance(event, (TaskStarted, TaskEnded))
+    ]
+    assert words[:2] == [("bad", "started"), ("bad", "failed")]
+    assert set(words[2:]) == {("behind", "skipped"), ("apart", "skipped")}
+
+
+def test_a_listener_that_fails_harms_no_task_and_is_told_at_the_end() -> None:
+    def listen(events: list[Event]) -> None:
+        raise RuntimeError("deaf")
+
+    done: list[int] = []
+    graph = WorkGraph()
+    for number in range(5):
+        graph.add(f"t{number}", done.append, number)
+    with pytest.raises(RuntimeError, match="deaf"):
+        graph.run(listen=listen)
+    assert len(done) == 5
+
+
+# Ending early
+
+
+def test_cancelling_starts_nothing_more_and_ends_commands() -> None:
+    graph = WorkGraph()
+    started = threading.Event()
+    graph.add("function", lambda: started.wait(20))
+    graph.add("command", command="sleep 60")
+    graph.add("behind", print, after=["function"])
+    run = graph.start(jobs=2)
+    started.set()
+    while run.tasks["command"].attempts == 0:
+        time.sleep(0.001)
+    run.cancel()
+    assert run.wait(20)
+    assert run.tasks["command"].outcome is Outcome.CANCELLED
+    with pytest.raises(RunFailed) as caught:
+        run.check()
+    assert isinstance(caught.value.exceptions[0], Cancelled)
+
+
+def test_a_run_cancelled_before_anything_failed_says_so() -> None:
+    go = threading.Event()
+    graph = WorkGraph()
+    first = graph.add("first", go.wait, 20)
+    graph.add("second", print, after=[first])
+    run = graph.start(jobs=1)
+    run.cancel()
+    go.set()
+    run.wait(20)
+    with pytest.raises(RunFailed, match="0 of 2 tasks failed, 1 skipped"):
+        run.check()
+
+
+INTERRUPTED = """
+import threading, time, sys
+from parallel_workers import WorkGraph
+
+graph = WorkGraph()
+def work():
+    print("begun", flush=True)
+    time.sleep(float(sys.argv[1]))
+    print("worked", flush=True)
+graph.add("work", work)
+graph.add("behind", print, "behind", after=["work"])
+try:
+    graph.run(jobs=2, on=sys.argv[2])
+except KeyboardInterrupt as interrupt:
+    print("interrupted", interrupt, flush=True)
+"""
+
+
+def interrupted(seconds: float, on: str = "threads", *, often: bool = False) -> str:
+    """Run a graph whose one function sleeps, interrupt it, and return what it prints."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(seconds), on],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "begun\n"
+    program.send_signal(signal.SIGINT)
+    while often and program.poll() is None:
+        # Two that come together are one.
+        time.sleep(0.5)
+        program.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(5)
+    output, _ = program.communicate(timeout=30)
+    return output
+
+
+def test_an_interrupt_waits_for_what_runs_and_starts_nothing() -> None:
+    assert interrupted(0.5) == "worked\ninterrupted \n"
+
+
+def test_a_second_interrupt_returns_at_once_and_names_what_it_leaves() -> None:
+    assert interrupted(60, often=True) == "interrupted left running: work\n"
+
+
+def test_an_interrupt_reaches_a_function_that_runs_inline() -> None:
+    assert interrupted(60, "inline") == "interrupted \n"
+
+
+# Surroundings
+
+
+def test_each_task_has_a_copy_of_the_context() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+
+    def change(value: str) -> str:
+        before = variable.get()
+        variable.set(value)
+        return before
+
+    graph = WorkGraph()
+    graph.add("a", change, "a")
+    graph.add("b", change, "b", after=["a"])
+    variable.set("outside")
+    run = graph.run(jobs=1)
+    assert (run["a"], run["b"], variable.get()) == ("outside", "outside", "outside")
+
+
+def test_a_run_within_a_task_works() -> None:
+    def nested(depth: int) -> int:
+        if not depth:
+            return 1
+        graph = WorkGraph()
+        parts = graph.map("part", nested, [depth - 1] * 3)
+        total = graph.add("total", sum, parts)
+        return graph.run(jobs=1)[total]
+
+    assert nested(3) == 27
+
+
+def test_nothing_of_the_process_is_changed() -> None:
+    program = textwrap.dedent("""
+        import os, signal, threading
+        from parallel_workers import WorkGraph
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        def facts():
+            return ([signal.getsignal(n) for n in signal.valid_signals()],
+                    len(os.listdir("/proc/self/fd")), threading.active_count(), os.getcwd())
+        before = facts()
+        graph = WorkGraph()
+        graph.add("a", command="true")
+        graph.add("b", int, timeout=5)
+        graph.run()
+        import time
+        deadline = time.monotonic() + 10
+        while facts() != before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert facts() == before, (before, facts())
+    """)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_values_are_let_go_when_their_last_reader_has_run() -> None:
+    class Value:
+        pass
+
+    alive: list[weakref.ref[Value]] = []
+
+    def make(*others: Value) -> Value:
+        value = Value()
+        alive.append(weakref.ref(value))
+        return value
+
+    def count(*others: object) -> int:
+        gc.collect()
+        return sum(ref() is not None for ref in alive)
+
+    graph = WorkGraph()
+    a = graph.add("a", make)
+    b = graph.add("b", make, a)
+    unread = graph.add("unread", make, after=[b])
+    left = graph.add("left", count, b, after=[unread])
+    leaf = graph.add("leaf", make, after=[left])
+    run = graph.run(jobs=1, keep="leaves")
+    assert run[left] is None
+    assert isinstance(run[leaf], Value)
+    assert [ref() is not None for ref in alive] == [False, False, False, True]
+
+
+def test_a_value_that_an_attempt_may_need_again_is_kept() -> None:
+    tries: list[str] = []
+
+    def flaky(value: str) -> str:
+        tries.append(value)
+        if len(tries) < 2:
+            raise ValueError
+        return value
+
+    graph = WorkGraph()
+    a = graph.add("a", str, "kept")
+    b = graph.add("b", flaky, a, retries=1)
+    assert graph.run(keep="leaves")[b] == "kept"
+
+
+def test_a_hundred_thousand_tasks_are_nothing_special() -> None:
+    calls: list[int] = []
+    graph = WorkGraph()
+    before: list[Any] = []
+    for number in range(100_000):
+        task = graph.add(f"t{number}", calls.append, number, after=before)
+        before = [task] if number % 3 else []
+    assert graph.run(jobs=4).succeeded
+    assert len(calls) == len(set(calls)) == 100_000
+
+
+def test_it_can_be_said_in_one_line() -> None:
+    run = failing_graph().run(check=False, keep_going=True)
+    assert repr(run).startswith(f"<Run {run.id}: 1 failed, 1 skipped, 1 succeeded")
+    assert repr(run.tasks["bad"]) == "<TaskRun 'bad' failed>"
+
+
+def test_environment_and_attempt_reach_a_command() -> None:
+    graph = WorkGraph()
+    graph.add("say", command='echo "$PW_TASK $PW_ATTEMPT $X"', env={"X": "y"})
+    assert Path(graph.run()["say"].log).read_text() == "say 1 y\n"
+    assert "PW_TASK" not in os.environ
