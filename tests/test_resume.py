@@ -1,0 +1,149 @@
+"""What is done again after a change, against a slow and obvious model."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parallel_workers.digest import command_content, digests
+from parallel_workers.formats import from_data
+from parallel_workers.graph import WorkGraph
+from parallel_workers.plan import Plan
+from parallel_workers.resume import Kept, resumption
+
+Tasks = dict[str, tuple[str, list[str]]]
+"""Each task's command, and what it waits for."""
+
+
+def plan_of(tasks: Tasks) -> tuple[Plan, list[bytes]]:
+    graph = WorkGraph()
+    for name, (command, after) in tasks.items():
+        graph.add(name, command=command, after=after)
+    plan = Plan(graph)
+    contents = [command_content(each.command or "", each) for each in plan.definitions]
+    return plan, digests(plan, contents)
+
+
+def kept_of(tasks: Tasks, succeeded: set[str], marked: set[str]) -> dict[str, Kept]:
+    plan, found = plan_of(tasks)
+    by_name = dict(zip(plan.names, found, strict=True))
+    return {name: Kept(by_name[name], name in marked) for name in succeeded | marked}
+
+
+def runs_again(tasks: Tasks, kept: dict[str, Kept], again: set[str] | None = None) -> set[str]:
+    plan, found = plan_of(tasks)
+    asked = {task for task, name in enumerate(plan.names) if name in (again or ())}
+    decided = resumption(plan, found, kept, asked)
+    assert decided.done.isdisjoint(decided.reasons)
+    assert len(decided.done) + len(decided.reasons) == plan.tasks
+    return {plan.names[task] for task in decided.reasons}
+
+
+CHAIN: Tasks = {"a": ("a", []), "b": ("b", ["a"]), "c": ("c", ["b"]), "x": ("x", [])}
+
+
+def test_what_has_succeeded_is_left_as_it_is() -> None:
+    assert runs_again(CHAIN, kept_of(CHAIN, {"a", "x"}, set())) == {"b", "c"}
+    assert runs_again(CHAIN, kept_of(CHAIN, set("abcx"), set())) == set()
+
+
+def test_a_change_runs_the_task_and_all_behind_it_again() -> None:
+    changed = {**CHAIN, "b": ("other", ["a"])}
+    assert runs_again(changed, kept_of(CHAIN, set("abcx"), set())) == {"b", "c"}
+
+
+def test_what_is_asked_for_runs_again_with_all_behind_it() -> None:
+    assert runs_again(CHAIN, kept_of(CHAIN, set("abcx"), set()), {"a"}) == {"a", "b", "c"}
+
+
+def test_a_mark_holds_whatever_runs_before_it() -> None:
+    assert runs_again(CHAIN, kept_of(CHAIN, set(), {"b"})) == {"a", "c", "x"}
+    assert runs_again(CHAIN, kept_of(CHAIN, {"c"}, {"b"})) == {"a", "x"}
+
+
+def test_a_marked_task_that_has_changed_since_runs() -> None:
+    changed = {**CHAIN, "b": ("other", ["a"])}
+    assert "b" in runs_again(changed, kept_of(CHAIN, {"a"}, {"b"}))
+
+
+def test_every_reason_is_said() -> None:
+    changed = {**CHAIN, "x": ("y", []), "new": ("new", [])}
+    plan, found = plan_of(changed)
+    kept = kept_of(CHAIN, set("abcx"), set())
+    decided = resumption(plan, found, kept, [plan.names.index("b")])
+    assert {plan.names[task]: reason for task, reason in decided.reasons.items()} == {
+        "b": "asked for",
+        "c": "b before it runs again",
+        "x": "what it does has changed",
+        "new": "has not succeeded yet",
+    }
+
+
+def test_it_travels_through_gates() -> None:
+    graph = from_data([[["a", "b"], ["c", "d"]]], "groups")
+    plan = Plan(graph)
+    found = [name.encode() for name in plan.names]
+    kept = {name: Kept(name.encode()) for name in "bcd"}
+    decided = resumption(plan, found, kept)
+    assert {plan.names[task] for task in decided.done} == {"b"}
+    task = plan.names.index("c")
+    assert decided.reasons[task] == "a before it runs again"
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[Tasks, Tasks, set[str], set[str], set[str]]:
+    """Tasks before and after random edits; what had succeeded, what was marked, what is asked."""
+    count = draw(st.integers(1, 8))
+    before: Tasks = {}
+    for number in range(count):
+        after = draw(st.lists(st.integers(0, number - 1), unique=True)) if number else []
+        before[f"t{number}"] = (f"c{number}", [f"t{other}" for other in after])
+    now: Tasks = {}
+    for name, (command, after_names) in before.items():
+        kind = draw(st.sampled_from(["same"] * 6 + ["command", "edges", "gone"]))
+        here = [other for other in after_names if other in now]
+        if kind == "command":
+            now[name] = ("edited", here)
+        elif kind == "edges":
+            now[name] = (
+                command,
+                draw(st.lists(st.sampled_from(sorted(now)), unique=True)) if now else [],
+            )
+        elif kind == "same":
+            now[name] = (command, here)
+    if draw(st.booleans()):
+        now["new"] = ("new", list(now)[:1])
+    ended = set()
+    for name, (_, others) in before.items():
+        if all(other in ended for other in others) and draw(st.integers(0, 4)):
+            ended.add(name)
+    names = st.sets(st.sampled_from(sorted(before)), max_size=2)
+    again = draw(st.sets(st.sampled_from(sorted(now)), max_size=2)) if now else set()
+    return before, now, ended, draw(names), again
+
+
+def model(
+    before: Tasks, now: Tasks, ended: set[str], marked: set[str], again: set[str]
+) -> set[str]:
+    """The tasks that run again, said as slowly and obviously as possible."""
+
+    def meaning(tasks: Tasks, name: str) -> Any:
+        command, after = tasks[name]
+        return command, sorted((meaning(tasks, other) for other in after), key=repr)
+
+    def runs(name: str) -> bool:
+        known = name in ended | marked and name in before
+        if name in again or not known or meaning(before, name) != meaning(now, name):
+            return True
+        return name not in marked and any(runs(other) for other in now[name][1])
+
+    return {name for name in now if runs(name)}
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories())
+def test_it_is_exactly_what_the_model_says(
+    history: tuple[Tasks, Tasks, set[str], set[str], set[str]],
+) -> None:
+    before, now, ended, marked, again = history
+    assert runs_again(now, kept_of(before, ended, marked), again) == model(*history)
