@@ -142,3 +142,21 @@ def test_on_the_standard_task_graphs_it_stays_close_to_the_optimum(shared_data: 
     assert count > 700
     assert total / count < 0.005
     assert worst < 0.2
+
+
+def test_a_measured_duration_wins_over_a_declared_one() -> None:
+    graph = WorkGraph()
+    graph.add("a", duration=9)
+    graph.add("b", duration=1)
+    graph.add("c")
+    plan = Plan(graph, measured={"a": 2.0, "b": 5.0, "gone": 7.0})
+    assert dict(zip(plan.names, plan.durations, strict=True)) == {"b": 5.0, "a": 2.0, "c": 1.0}
+    assert plan.names == ["b", "a", "c"]
+
+
+def test_among_equals_what_is_urgent_comes_first_and_else_the_order_stays() -> None:
+    graph = WorkGraph()
+    for name in "abcd":
+        graph.add(name)
+    graph.add("long", duration=5)
+    assert Plan(graph, urgent={"c", "gone"}).names == ["long", "c", "a", "b", "d"]

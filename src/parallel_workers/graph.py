@@ -506,7 +506,8 @@ class WorkGraph:
         Args:
             jobs: How many tasks may run at once; 0 for no limit; the cores that this process may
                 use if None.
-            on: Where they run: "threads", "processes", "asyncio", "inline", or an executor.
+            on: Where they run: "threads", "processes", "asyncio" (an event loop in a thread of its
+                own; where a loop runs already, await `run_async`), "inline", or an executor.
             keep_going: Whether what does not depend on a failed task goes on.
             listen: Called with lists of events, in order, while the run goes on.
             keep: Which values are kept: "all", or those of "leaves", where every other is let go

@@ -9,8 +9,8 @@ must follow it at best. Starting what has the longest way to go first is the cri
 on the Standard Task Graph set it ends within half a percent of the optimum where first come,
 first served is two to three percent over it. Equals keep the order of the file.
 
-A task whose duration is unknown counts as 1 second, so that with no durations at all the
-priority is the number of tasks on the longest path.
+A duration that was measured wins over a declared one. A task whose duration is unknown counts as 1
+second, so that with no durations at all the priority is the number of tasks on the longest path.
 
 Source:
     T. L. Adam, K. M. Chandy, J. R. Dickson, "A comparison of list schedules for parallel
@@ -18,7 +18,9 @@ Source:
 """
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from functools import cached_property
+from types import MappingProxyType
 
 from parallel_workers.definition import PLAIN, Definition
 from parallel_workers.graph import WorkGraph
@@ -34,6 +36,8 @@ class Plan:
 
     Args:
         graph: The graph; it is not changed, and what is changed in it later is not in the plan.
+        measured: By name, the seconds that a task took in earlier runs; perhaps not of all.
+        urgent: Names of tasks that come first among equals, such as those that failed last time.
 
     Raises:
         UnknownTaskError: A name in some `after` was never added.
@@ -66,12 +70,21 @@ class Plan:
     (['long', 'short', 'last'], ['long', 'last'], 8.0)
     """
 
-    def __init__(self, graph: WorkGraph) -> None:
+    def __init__(
+        self,
+        graph: WorkGraph,
+        measured: Mapping[str, float] = MappingProxyType({}),
+        urgent: Collection[str] = (),
+    ) -> None:
         order, positions = graph.topology()
-        durations = [_duration_of(graph, number) for number in range(len(graph.names))]
+        durations = _durations_of(graph, measured)
         paths = _longest_paths(graph, order, durations)
 
-        tasks = sorted(graph.numbers.values(), key=paths.__getitem__, reverse=True)
+        # Python's sort keeps the order of equals, also in reverse: here, that of the file.
+        tasks = list(graph.numbers.values())
+        if urgent:
+            tasks.sort(key=lambda number: graph.names[number] in urgent, reverse=True)
+        tasks.sort(key=paths.__getitem__, reverse=True)
         gates = [number for number, name in enumerate(graph.names) if name is None]
         renumbered = [*tasks, *gates]
         numbers = [0] * len(renumbered)
@@ -156,11 +169,16 @@ class Plan:
         return max(bounds)
 
 
-def _duration_of(graph: WorkGraph, number: int) -> float:
-    if graph.names[number] is None:
-        return 0.0
-    duration = graph.definitions.get(number, PLAIN).duration
-    return UNKNOWN_DURATION if duration is None else duration
+def _durations_of(graph: WorkGraph, measured: Mapping[str, float]) -> list[float]:
+    """Return the expected duration of each task and gate, in seconds."""
+    durations = [0.0 if name is None else UNKNOWN_DURATION for name in graph.names]
+    for number, definition in graph.definitions.items():
+        if definition.duration is not None:
+            durations[number] = definition.duration
+    for name, seconds in measured.items():
+        if name in graph.numbers:
+            durations[graph.numbers[name]] = seconds
+    return durations
 
 
 def _longest_paths(graph: WorkGraph, order: list[int], durations: list[float]) -> list[float]:

@@ -1,0 +1,108 @@
+"""Threads beside an executor that executes elsewhere: they run the bodies that belong in a thread.
+
+Such an executor has a loop of its own, which decides when a task is attempted and learns of its
+end; so nothing waits here but threads that have nothing to do.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+
+from parallel_workers.bodies import Body
+from parallel_workers.driver import Driver, clock
+from parallel_workers.durations import format_duration
+from parallel_workers.errors import TimedOut, UsageError
+from parallel_workers.executors.deadlines import Deadlines
+from parallel_workers.executors.pulling import Expired
+
+
+class Beside:
+    """Attempts tasks in threads, as many at once as it is given, for one loop.
+
+    A function that takes longer than it may is told to have timed out, and its thread is given up.
+
+    Args:
+        driver: The driver of the run.
+        bodies: By task, what an attempt does.
+        done: Told in a thread, or while `attempt` is called, that an attempt has ended: gets what
+            `driver.take` is to be given.
+    """
+
+    def __init__(
+        self, driver: Driver, bodies: Sequence[Body], done: Callable[[int], object]
+    ) -> None:
+        self._driver = driver
+        self._bodies = bodies
+        self._done = done
+        self._threads: list[threading.Thread] = []
+        self._tasks: SimpleQueue[int | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._timed: dict[int, threading.Thread] = {}
+        self._deadlines = Deadlines(self._expire)
+
+    def attempt(self, task: int) -> None:
+        """Attempt a task that the driver has handed out; return at once."""
+        if self._idle.acquire(blocking=False) or self._start_one() or self._threads:
+            self._tasks.put(task)
+            return
+        self._driver.started[task] = self._driver.finished[task] = clock()
+        error = UsageError(
+            "the system allows no thread for it: raise the limit of processes (ulimit -u)"
+        )
+        self._done(self._driver.failed(task, error))
+
+    def join(self) -> None:
+        """Wait until all threads are gone but those given up; nothing is attempted any more."""
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._deadlines.close()
+
+    def _start_one(self) -> bool:
+        name = f"beside {len(self._threads) + 1}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads.append(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # the system allows no more threads; those that there are do the work
+            self._threads.remove(thread)
+            return False
+        return True
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            try:
+                code = self._attempt(task)
+            except Expired:
+                return
+            self._idle.release()
+            self._done(code)
+
+    def _attempt(self, task: int) -> int:
+        driver = self._driver
+        driver.started[task] = clock()
+        try:
+            driver.values[task] = driver.context.copy().run(self._limited(task))
+            code = task
+        except Expired:
+            raise
+        except BaseException as error:  # a thread outlives whatever a task does
+            code = driver.failed(task, error)
+        driver.finished[task] = clock()
+        return code
+
+    def _limited(self, task: int) -> Body:
+        """Return the body of an attempt in this thread, with the time limit of its function."""
+        seconds = self._driver.plan.timeouts.get(task)
+        if seconds is None:
+            return self._bodies[task]
+        self._timed[task] = threading.current_thread()
+        return self._deadlines.limited(task, self._bodies[task], seconds)
+
+    def _expire(self, task: int, seconds: float) -> None:
+        """Tell that an attempt has timed out, and give up the thread that is still at it."""
+        self._driver.finished[task] = clock()
+        self._threads.remove(self._timed[task])
+        error = TimedOut(f"timed out after {format_duration(seconds)}")
+        self._done(self._driver.failed(task, error))
