@@ -25,10 +25,11 @@ def write(directory: Path, *executions: dict[str, Any]) -> None:
     (directory / "made.json").write_text(json.dumps(workflow(TASKS, executions)))
 
 
-BOTH = words("a_1", "sh", "-c", "printf '%s ' $0 >> ran", "a b"), words("b_2", "echo b >> ran")
+# An argument may be a word, several, or quoted for the shell; a program may be a whole script.
+BOTH = words("a_1", "printf", "'%s '", '"a b"', ">> ran"), words("b_2", "echo b\\\n >> ran")
 
 
-def test_recorded_commands_run_as_words_or_without_arguments_in_the_shell(tmp_path: Path) -> None:
+def test_recorded_commands_run_as_lines_of_the_shell(tmp_path: Path) -> None:
     write(tmp_path, *BOTH)
     ended = run(tmp_path, "run", "made.json", "--recorded-commands")
     assert (ended.status, ended.errors) == (0, "")
@@ -55,7 +56,7 @@ def test_tasks_of_which_nothing_was_recorded_are_listed_and_nothing_runs(tmp_pat
     ended = run(tmp_path, "run", "made.json", "--recorded-commands")
     assert (ended.status, ran(tmp_path)) == (2, "")
     assert "1 task has nothing to run, and nothing recorded: give each a command" in ended.errors
-    assert ended.errors.endswith("--programs DIR\n  b_2\n")
+    assert ended.errors.endswith("in place of --recorded-commands\n  b_2\n")
 
 
 def test_tasks_not_asked_for_need_no_recorded_command(tmp_path: Path) -> None:
@@ -104,9 +105,7 @@ def test_only_one_option_says_what_to_run(tmp_path: Path, other: tuple[str, ...]
 def test_a_dry_run_shows_recorded_commands_and_runs_none(tmp_path: Path) -> None:
     write(tmp_path, *BOTH)
     ended = run(tmp_path, "run", "made.json", "--recorded-commands", "--dry-run")
-    assert ended.output == (
-        "a_1: sh -c 'printf '\"'\"'%s '\"'\"' $0 >> ran' 'a b'\nb_2: echo b >> ran\n"
-    )
+    assert ended.output == ("a_1: printf '%s ' \"a b\" >> ran\nb_2: echo b\\ >> ran\n")
     assert ran(tmp_path) == ""
 
 

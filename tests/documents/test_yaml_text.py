@@ -105,6 +105,8 @@ def test_an_anchor_may_be_given_anew_and_lie_within_another() -> None:
         ("[" * 100_000, 1, "nested more than 200 levels deep; make it flatter"),
         ("- " * 100_000, 1, "nested more than 200 levels deep; make it flatter"),
         (f"a: {'9' * 5000}", 1, "a number of 5,000 digits"),
+        (f"a: 1\nb: 0x{'f' * 4000}", 2, "a number of 4,002 digits"),
+        ("\t\n", None, "is empty; to run nothing, write []"),
     ],
 )
 def test_what_is_no_plain_yaml_is_told_with_its_line(

@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from parallel_workers.errors import FieldError
 from parallel_workers.formats import _bulk, from_data
 from parallel_workers.formats._bulk import read_bulk
 from parallel_workers.graph import WorkGraph
+from tests.formats.reading import refused
 
 Record = dict[str, Any]
 
@@ -476,3 +478,12 @@ def test_a_cycle_gives_none(positions: Record) -> None:
         {"name": "b", "successors": ["a"], "ancestors": ["a"]},
     ]
     assert read([record | positions for record in records]) is None
+
+
+def test_a_name_that_stands_twice_is_told_however_far_apart_in_a_large_file(
+    tmp_path: Path,
+) -> None:
+    records = [{"name": "twice"}, {"name": "twice"}]
+    records += [{"name": f"t{number}"} for number in range(5000)]
+    (problem,) = refused(tmp_path, json.dumps(records))
+    assert "task twice: name: the same record stands twice, first as record 1" in problem

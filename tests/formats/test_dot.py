@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallel_workers import formats
@@ -229,6 +229,7 @@ def drawn_by_graphviz(text: str) -> tuple[dict[str, list[str]], set[tuple[str, s
 
 
 @pytest.mark.program("gvpr")
+@settings(deadline=None)
 @given(texts)
 def test_nodes_edges_and_attributes_are_those_that_graphviz_has(text: str) -> None:
     drawn = parse(text)
@@ -259,6 +260,7 @@ def is_dot(text: str) -> bool:
 
 
 @pytest.mark.program("gvpr")
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PARTS), max_size=6).map(" ".join))
 def test_what_is_read_is_what_graphviz_reads(inside: str) -> None:
     text = f"digraph {{ {inside} }}"
@@ -436,7 +438,7 @@ def test_what_dot_cannot_hold_is_told() -> None:
     tasks = {name: {"command": ["echo", "x y"], "pool": "db"} for name in "abcde"}
     graph = formats.from_data({"pools": {"db": 3}, "tasks": tasks}, "workfile")
     assert formats.losses(graph, "dot") == [
-        "the pool db loses its limit of 3: pools in DOT have the limit 1",
+        "pools in DOT have the limit 1: other limits are lost, of db (3)",
         "commands in DOT are text: the list of words becomes a line for the shell in 5 tasks: "
         "a, b, c and 2 more",
     ]
@@ -480,8 +482,11 @@ def with_commands_as_text(graph: WorkGraph) -> WorkGraph:
     return graph
 
 
+@settings(deadline=None)
 @given(graphs())
-def test_a_graph_is_read_as_it_was_written(tmp_path_factory: Any, graph: WorkGraph) -> None:
+def test_a_graph_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, graph: WorkGraph
+) -> None:
     text = formats.dump(graph, "dot")
     again = read(tmp_path_factory.getbasetemp(), text, "work.dot")
     has_losses = any(isinstance(d.command, tuple) for d in graph.definitions.values())
@@ -491,6 +496,7 @@ def test_a_graph_is_read_as_it_was_written(tmp_path_factory: Any, graph: WorkGra
 
 
 @pytest.mark.program("gvpr")
+@settings(deadline=None)
 @given(graphs())
 def test_what_is_written_is_to_graphviz_what_it_is_here(graph: WorkGraph) -> None:
     nodes, drawn = drawn_by_graphviz(formats.dump(graph, "dot"))

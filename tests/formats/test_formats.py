@@ -1,19 +1,17 @@
 """Files as a whole: found, read as bytes, told apart, refused in clear lines, never a crash."""
 
-import contextlib
 import gc
 import io
 import os
-import random
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from parallel_workers import formats
-from parallel_workers.errors import InvalidInput, ParallelWorkersError, UsageError
+from parallel_workers.errors import InvalidInput, UsageError
 from tests.formats.reading import edges, read, refused
-from tests.formats.test_groups import from_groups
 from tests.formats.test_records import SCHEDULED
 from tests.formats.test_workfile import TOML, YAML
 
@@ -70,6 +68,19 @@ def test_standard_input_is_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     with_input('[{"name": 5}]')
     with pytest.raises(InvalidInput, match=r"^standard input:1: record 1: name: 5 is not"):
         formats.load("-")
+
+
+@pytest.mark.parametrize("argument", ["work.json", "-"])
+def test_other_formats_are_not_imported_for_json(tmp_path: Path, argument: str) -> None:
+    (tmp_path / "work.json").write_text(SCHEDULED)
+    code = (
+        "import sys; from parallel_workers import formats; formats.load(sys.argv[1]); "
+        "print([name for name in sys.modules if name.startswith(formats.__name__ + '.')])"
+    )
+    words = [sys.executable, "-c", code, argument]
+    done = subprocess.run(words, cwd=tmp_path, input=SCHEDULED, capture_output=True, text=True)
+    assert "parallel_workers.formats.records" in done.stdout
+    assert "parallel_workers.formats.dot" not in done.stdout
 
 
 def test_a_closed_standard_input_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +156,31 @@ def test_records_mixed_with_lists_are_told_where(tmp_path: Path) -> None:
 # The bytes of a file
 
 
-@pytest.mark.parametrize("name", ["work.json", "work.yaml", "work.toml", "work"])
+@pytest.mark.parametrize(
+    ("name", "nothing"),
+    [
+        ("work.json", "[]"),
+        ("work.yaml", "[]"),
+        ("work.toml", "[tasks]"),
+        ("work.dot", '"digraph {}"'),
+        ("work", "[]"),
+    ],
+)
 @pytest.mark.parametrize("text", ["", " \n\t\n", "\ufeff", "\ufeff \n"])
-def test_a_file_of_white_space_is_empty(tmp_path: Path, name: str, text: str) -> None:
-    assert refused(tmp_path, text, name) == [f"{name}: is empty; to run nothing, write []"]
+def test_a_file_of_white_space_is_told_what_an_empty_graph_looks_like(
+    tmp_path: Path, name: str, nothing: str, text: str
+) -> None:
+    assert refused(tmp_path, text, name) == [f"{name}: is empty; to run nothing, write {nothing}"]
+    assert len(read(tmp_path, nothing.strip('"'), name)) == 0
+
+
+@pytest.mark.parametrize("text", ["[] b", "{ [\n", '[{"name":"a"} #'])
+def test_a_suffix_of_a_format_s_own_goes_over_how_the_file_begins(
+    tmp_path: Path, text: str
+) -> None:
+    assert edges(read(tmp_path, text, "work.edges")) == {tuple(text.split())}
+    (problem,) = refused(tmp_path, text, "work.dot")
+    assert "where digraph should be" in problem
 
 
 @pytest.mark.parametrize(
@@ -226,66 +258,3 @@ def test_a_large_file_of_records_is_read_like_a_small_one(tmp_path: Path) -> Non
     assert graph.topology().positions == list(range(3000))
     (problem,) = refused(tmp_path, large.replace('["t7"]', '["7t"]'))
     assert "task t8: ancestors[0]: there is no task" in problem
-
-
-# Anything at all
-
-
-VALID = [
-    ("work.json", SCHEDULED),
-    ("work.json", formats.dump(from_groups([["a", "b"], ["c", "d"]], [["a"], ["x"]]), "groups")),
-    ("work.yaml", YAML),
-    (
-        "work.yaml",
-        "tasks:\n  a: |\n    x\n  b: &b {after: a}\n  c: {<<: *b, vars: {x: [1.5]}}\n",
-    ),
-    ("work.toml", TOML),
-]
-PIECES = [*"[]{}\",:\n #\\\0\x85'\té=.", "null", "-1", "1e999", "\\ud800", "---\n"]
-PIECES += ["", "&a ", "*a", "<<: ", "!x ", "- "]
-
-
-@pytest.mark.parametrize(("name", "text"), VALID)
-def test_damaged_files_are_read_or_refused_but_never_crash(
-    tmp_path: Path, name: str, text: str
-) -> None:
-    chance = random.Random(4)
-    outcomes = set()
-    for _ in range(400):
-        damaged = text
-        for _ in range(chance.randint(1, 4)):
-            start = chance.randrange(len(damaged) + 1)
-            end = min(len(damaged), start + chance.choice([0, 0, 1, 3, 20]))
-            piece = chance.choice([*PIECES, damaged[end : end + 10]])
-            damaged = damaged[:start] + piece + damaged[end:]
-        outcomes.add(outcome(tmp_path, damaged.encode(errors="surrogatepass"), name))
-    assert outcomes == {"read", "refused"}
-
-
-def test_random_bytes_are_refused(tmp_path: Path) -> None:
-    chance = random.Random(4)
-    for _ in range(300):
-        raw = chance.randbytes(chance.randint(1, 40))
-        with contextlib.suppress(ParallelWorkersError):
-            for name in ("work.json", "work.yaml", "work.toml"):
-                assert len(read(tmp_path, raw, name)) >= 0
-
-
-def outcome(directory: Path, raw: bytes, name: str) -> str:
-    try:
-        graph = read(directory, raw, name)
-    except InvalidInput as error:
-        check_problems(error.problems, f"{directory}/{name}:")
-        return "refused"
-    for written in formats.writable():
-        # Some formats cannot hold every name.
-        with contextlib.suppress(UsageError):
-            assert isinstance(formats.dump(graph, written), str)
-    return "read"
-
-
-def check_problems(problems: list[str], begin: str) -> None:
-    assert problems
-    for problem in problems:
-        assert problem.isprintable()
-        assert problem.startswith(begin)

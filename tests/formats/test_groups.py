@@ -202,3 +202,9 @@ def test_waits_and_commands_that_groups_change_are_told() -> None:
         "groups hold names only: commands and other fields of 1 task are left out",
         "a group waits for all of the group before it: 1 task would wait for more than now",
     ]
+
+
+def test_barriers_of_very_many_tasks_are_no_loss() -> None:
+    first, second, last = ([f"{kind}{n}" for n in range(20_000)] for kind in "abc")
+    graph = from_groups([first, last], [second, last])
+    assert formats.losses(graph, "groups") == []

@@ -122,8 +122,10 @@ def test_more_than_mermaid_draws_by_itself_is_told() -> None:
 
 def test_barriers_that_would_become_too_many_edges_are_refused() -> None:
     many = [[f"{side}{n}" for n in range(1500)] for side in "ab"]
-    with pytest.raises(UsageError, match="2,250,000 edges"):
-        formats.dump(formats.from_data([many], "groups"), "mermaid")
+    graph = formats.from_data([many], "groups")
+    for ask in (formats.dump, formats.losses):
+        with pytest.raises(UsageError, match="2,250,000 edges"):
+            ask(graph, "mermaid")
 
 
 def test_charts_can_only_be_written() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parallel_workers import formats
+from parallel_workers.documents.problems import MOST_PROBLEMS
 from parallel_workers.errors import InvalidInput, UsageError
 from parallel_workers.formats import records
 from parallel_workers.graph import WorkGraph
@@ -256,6 +257,13 @@ def test_all_problems_are_told_together_in_the_order_of_the_file(tmp_path: Path)
     assert str(caught.value).endswith("\n… and 10 more problems")
 
 
+def test_nobody_is_told_more_problems_than_can_be_read(tmp_path: Path) -> None:
+    problems = refused(tmp_path, f"[{{}}{',5' * 2 * MOST_PROBLEMS}]")
+    assert problems[0] == "work.json:1: more than 50,000 problems; these are some"
+    assert problems[1].startswith("work.json:1: record 1: it has no name")
+    assert len(problems) == MOST_PROBLEMS + 1
+
+
 def test_a_cycle_is_told_with_its_line(tmp_path: Path) -> None:
     text = """[{"name": "start", "successors": ["b"]},
       {"name": "b", "successors": ["a"]},
@@ -343,8 +351,12 @@ def test_barriers_that_would_become_too_many_edges_are_refused() -> None:
         records.write(graph)
 
 
-def test_what_records_cannot_hold_is_told(tmp_path: Path) -> None:
-    graph = read(tmp_path, '{"pools": {"db": 3}, "tasks": {"a": {"pool": "db"}}}')
+def test_what_records_cannot_hold_is_told_in_a_line_for_each_kind() -> None:
+    pools = {"a": 2, "b": 3, "c": 1, "d": 4, "e": 5, "unused": 1}
+    tasks = {name: {"pool": name} for name in "abcde"}
+    graph = formats.from_data({"pools": pools, "tasks": tasks}, "workfile")
     assert formats.losses(graph, "records") == [
-        "the pool db loses its limit of 3: pools in records have the limit 1"
+        "pools in records have the limit 1: other limits are lost, of a (2), b (3), d (4) and 1 "
+        "more",
+        "pools in records are those that tasks name: left out is unused",
     ]

@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,14 @@ def test_a_recorded_runtime_is_the_duration() -> None:
 def test_a_recorded_command_is_kept_in_vars_and_is_not_the_command() -> None:
     graph = from_workflow([SPLIT, *SORTS], RUNS)
     split, script = graph["split_1"].definition, graph["sort_3"].definition
-    assert split.vars == {"name": "split", "recorded_command": ["split", "-n", "2", "all.txt"]}
+    assert split.vars == {"name": "split", "recorded_command": "split -n 2 all.txt"}
     assert script.vars == {"name": "sort", "recorded_command": "sort x > y"}
     assert (split.command, script.command) == (None, None)
 
 
-@pytest.mark.parametrize("command", [{}, {"program": ""}, {"arguments": ["-v"]}])
+@pytest.mark.parametrize(
+    "command", [{}, {"program": ""}, {"arguments": ["-v"]}, {"program": "-", "arguments": []}]
+)
 def test_a_command_without_a_program_is_none(command: object) -> None:
     graph = from_workflow([{"id": "a"}], [{"id": "a", "command": command}])
     assert graph["a"].definition.vars == {}
@@ -142,7 +145,7 @@ def test_edges_are_those_of_both_kinds_of_lists_together(
         ({"id": 7}, "specification, task 2: id: 7 is not the name of a task; the name of a task"),
         ({"id": "a"}, "task a: id: task 1 has that id too; keep or rename one"),
         ({"id": "b", "name": 5}, "task b: name: 5 is not a name; write it as text, in quotes"),
-        ({"id": "b", "parents": "a"}, 'task b: parents: "a" is not a list of ids; leave it out'),
+        ({"id": "b", "parents": "a"}, 'task b: parents: "a" is not a list of names; write ["a"]'),
         ({"id": "b", "parents": ["aa"]}, 'task b: parents[0]: there is no task "aa"'),
         ({"id": "b", "children": [5]}, "task b: children[0]: 5 is not the name of a task; the"),
         ({"id": "b", "children": ["b"]}, "task b: children[0]: the task waits for itself; take"),
@@ -186,11 +189,11 @@ def test_what_is_wrong_in_the_specification_is_told_with_line_and_task(
         ),
         (
             {"id": "b", "command": {"program": "make", "arguments": ["-j", 2]}},
-            "execution of task b: command.arguments[1]: 2 is not a word of a command; write it as",
+            "execution of task b: command.arguments[1]: 2 is not an argument; write it as text",
         ),
         (
             {"id": "b", "command": {"program": "a\0b"}},
-            "execution of task b: command.program: a command cannot hold a NUL character",
+            "execution of task b: command: a command cannot hold a NUL character",
         ),
     ],
 )
@@ -296,3 +299,10 @@ def test_real_workflows_are_read_and_planned(shared_data: Path, name: str, tasks
         entry["id"]: entry["runtimeInSeconds"] for entry in workflow["execution"]["tasks"]
     }
     assert len(simulate(Plan(graph), 4)) == tasks == len(graph)
+
+
+@pytest.mark.shared
+def test_arguments_that_are_several_words_are_several_words_of_the_line(shared_data: Path) -> None:
+    graph = formats.load(shared_data / "wfinstances" / "helloworld-chain-5-chameleon.json")
+    first = next(iter(graph.definitions.values())).vars["recorded_command"]
+    assert shlex.split(first)[:4] == ["cpuhog", "chain_00000001", "--percent-cpu", "0.6"]

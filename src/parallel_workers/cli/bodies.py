@@ -95,6 +95,10 @@ def _nothing_to_run(plan: Plan, tasks: Sequence[int], recorded: bool) -> Invalid
     fault, ways = "nothing to run", _WAYS
     if recorded:
         fault = "nothing to run, and nothing recorded"
+        ways = (
+            "give each a command in the file, or --command or --programs for all of them in place "
+            "of --recorded-commands"
+        )
     elif _recorded(plan, tasks):
         ways = f"{_WAYS}, or run what was recorded with --recorded-commands"
     return InvalidInput(

@@ -14,6 +14,7 @@ from parallel_workers.documents.tree import (
     EMPTY,
     END,
     KEY,
+    MOST_DIGITS,
     VALUE,
     Event,
     Malformed,
@@ -122,8 +123,7 @@ def _after_colon(text: str, at: int) -> int:
 
 def _number(token: re.Match[str]) -> int | float:
     text = token[_NUMBER]
-    # Python refuses to read integers of more digits than that, for they take it too long.
-    if len(text) > 4000:
+    if len(text) > MOST_DIGITS:
         raise Malformed(token.start(_NUMBER), f"a number of {plural(len(text), 'digit')}")
     try:
         return int(text)

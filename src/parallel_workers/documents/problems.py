@@ -5,14 +5,20 @@ Lines of the text are looked up only when there is something to tell.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from parallel_workers.errors import InvalidInput
-from parallel_workers.wording import SHOWN_ITEMS, printable, shorten, shown, suggestion
+from parallel_workers.wording import SHOWN_ITEMS, plural, printable, shorten, shown, suggestion
 
 Place: TypeAlias = tuple[str | int, ...]
 """The way from the root of a document to a part of it: the keys and indices on it."""
+
+MOST_PROBLEMS = 50_000
+"""How many problems of one document are looked for: nobody reads them, and each takes time."""
+
+MOST_COMPARED = 100_000
+"""With how many known names those that are not known are compared, in one document."""
 
 _PLAIN_KEY = re.compile(r"[\w@/-]+")
 
@@ -33,6 +39,10 @@ class Problem(NamedTuple):
     field: Place = ()
 
 
+class TooManyProblems(Exception):  # noqa: N818 - no error, but the end of reading
+    """There is no use in reading on; the findings have the problems."""
+
+
 class Findings:
     """What a reader has found so far.
 
@@ -44,17 +54,21 @@ class Findings:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
+        self._compared = 0
 
     def about(self, subject: str = "", place: Place = ()) -> "About":
         """Return where to tell of `subject`, which stands at `place`."""
         return About(self, subject, place)
 
-    def suggestion(self, word: str, known: Iterable[str]) -> str:
+    def suggestion(self, word: str, known: Collection[str]) -> str:
         """Return `; did you mean "x"?` for the nearest of `known`, or nothing.
 
         Looking for it is slow, and nobody sees more than the first problems: later ones get none.
         """
-        return suggestion(word, known) if len(self.problems) < SHOWN_ITEMS else ""
+        if len(self.problems) >= SHOWN_ITEMS or self._compared > MOST_COMPARED:
+            return ""
+        self._compared += len(known)
+        return suggestion(word, known)
 
 
 class About(NamedTuple):
@@ -65,8 +79,18 @@ class About(NamedTuple):
     place: Place
 
     def problem(self, message: str, *field: str | int) -> None:
-        """Add a problem, found at `field` of the subject."""
-        self.findings.problems.append(Problem(message, self.subject, self.place, field))
+        """Add a problem, found at `field` of the subject.
+
+        Raises:
+            TooManyProblems: There are more than `MOST_PROBLEMS` now.
+        """
+        problems = self.findings.problems
+        if len(problems) == MOST_PROBLEMS:
+            problems.insert(
+                0, Problem(f"more than {plural(MOST_PROBLEMS, 'problem')}; these are some")
+            )
+            raise TooManyProblems
+        problems.append(Problem(message, self.subject, self.place, field))
 
     def warn(self, message: str, *field: str | int) -> None:
         """Add a warning, found at `field` of the subject."""

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from parallel_workers.documents.problems import Document, Place
-from parallel_workers.documents.tree import EMPTY, Malformed, Parser
+from parallel_workers.documents.tree import Malformed, Parser
 from parallel_workers.errors import InvalidInput
 from parallel_workers.wording import printable
 
@@ -48,19 +48,23 @@ class Source(NamedTuple):
         """Return it decoded.
 
         Raises:
-            InvalidInput: It is not UTF-8, or holds nothing but white space.
+            InvalidInput: It is not UTF-8.
         """
-        text = _decode(self)
-        if not text.strip():
-            raise InvalidInput([f"{self.name}: {EMPTY}"])
-        return text
+        try:
+            return self.raw.decode()
+        except UnicodeDecodeError as error:
+            line = self.raw.count(b"\n", 0, error.start) + 1
+            byte = error.start - self.raw.rfind(b"\n", 0, error.start)
+            found = f"0x{self.raw[error.start]:02x} as byte {byte} of the line"
+            message = f"is not UTF-8: found {found}; save the file as UTF-8"
+            raise InvalidInput([f"{self.name}:{line}: {message}"]) from None
 
 
 def read_source(path: str | os.PathLike[str]) -> Source:
     """Return the contents of the file `path`, or of the standard input for `-`.
 
     Raises:
-        InvalidInput: It is not there, no file, cannot be read, or holds nothing.
+        InvalidInput: It is not there, no file, or cannot be read.
     """
     text = os.fspath(path)
     name = "standard input" if text == "-" else printable(text)
@@ -145,14 +149,3 @@ def _line_finder(
         return {place: line(mark) for place, mark in find(text, places).items()}
 
     return find_lines
-
-
-def _decode(source: Source) -> str:
-    try:
-        return source.raw.decode()
-    except UnicodeDecodeError as error:
-        line = source.raw.count(b"\n", 0, error.start) + 1
-        byte = error.start - source.raw.rfind(b"\n", 0, error.start)
-        found = f"0x{source.raw[error.start]:02x} as byte {byte} of the line"
-        message = f"is not UTF-8: found {found}; save the file as UTF-8"
-        raise InvalidInput([f"{source.name}:{line}: {message}"]) from None

@@ -16,7 +16,11 @@ DEEPEST = 200
 TOO_DEEP = f"nested more than {DEEPEST} levels deep; make it flatter"
 
 EMPTY = "is empty; to run nothing, write []"
-"""What a text is called that holds nothing but white space and comments."""
+"""What a text in JSON or YAML is called that holds nothing but white space and comments."""
+
+MOST_DIGITS = 3500
+"""The most digits of a number, in any base: Python refuses to write out more than 4,300 decimal
+ones, for that takes long."""
 
 VALUE: Final = "value"
 KEY: Final = "key"

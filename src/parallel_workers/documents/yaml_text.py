@@ -16,6 +16,7 @@ from parallel_workers.documents.tree import (
     END,
     KEY,
     MERGE,
+    MOST_DIGITS,
     TOO_DEEP,
     VALUE,
     Event,
@@ -42,7 +43,6 @@ _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NO_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _BASES = {"0o": 8, "0x": 16}
-_LONGEST_NUMBER = 4000
 
 
 def resolve(word: str) -> Any:
@@ -53,7 +53,7 @@ def resolve(word: str) -> Any:
     """
     if word in _CONSTANTS:
         return _CONSTANTS[word]
-    if len(word) > _LONGEST_NUMBER:
+    if len(word) > MOST_DIGITS:
         return word
     if _INTEGER.fullmatch(word):
         return int(word, _BASES.get(word[:2], 10))
@@ -113,6 +113,9 @@ def _meaning(
 def _nodes(text: str) -> Iterator[_Node]:
     import yaml
 
+    # Tabs are no white space between tokens to YAML.
+    if not text.strip():
+        raise Malformed(None, EMPTY)
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         yield from _translate(yaml.parse(text, Loader=loader))
@@ -184,7 +187,7 @@ def _node(event: Any, name: str, expected: list[str], line: int) -> _Node:
 
 
 def _scalar(word: str, line: int) -> Any:
-    if len(word) > _LONGEST_NUMBER and _INTEGER.fullmatch(word):
+    if len(word) > MOST_DIGITS and _INTEGER.fullmatch(word):
         raise Malformed(line, f"a number of {plural(len(word), 'digit')}")
     return resolve(word)
 

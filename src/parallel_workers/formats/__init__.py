@@ -11,17 +11,17 @@ text, numbers (`source.SYNTAXES`, or a format's own). The *shape* of that gives 
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-from parallel_workers.documents.problems import Document, Findings, Problem
+from parallel_workers.documents.problems import Document, Findings, Problem, TooManyProblems
 from parallel_workers.documents.source import SYNTAXES, Source, parse, read_source, suffix_of
 from parallel_workers.errors import UsageError
 from parallel_workers.formats._format import Reader, Writer
 from parallel_workers.graph import WorkGraph
-from parallel_workers.wording import SHOWN_ITEMS, shown, suggestion
+from parallel_workers.wording import SHOWN_ITEMS, plural, printable, shown, suggestion
 
 WORK_FILES = ("work.yaml", "work.yml", "work.toml", "work.json")
 """The names of a work file that need not be said, the first one first."""
@@ -87,10 +87,11 @@ def load(
     reader = None if format is None else reader_named(format)
     source = read_source(path)
     with _no_garbage_collection():
-        graph = _read_bulk(source, format)
-        if graph is not None:
-            return graph
         reader = reader or _own_syntax(source)
+        if format == "records" or reader is None:
+            graph = _read_bulk(source)
+            if graph is not None:
+                return graph
         document = parse(source, None if reader is None else reader.parser)
         return _read(document, reader or _find_shape(document), strict)
 
@@ -125,12 +126,15 @@ def _find(name: str, what: str, known: Callable[[], list[str]]) -> Any:
 
 def _own_syntax(source: Source) -> Reader | None:
     """Return the reader to whose own syntax a source belongs, if there is one."""
-    if source.syntax is not None:
+    begins_as_json = source.syntax is not None
+    if source.suffix in SYNTAXES or (begins_as_json and not source.suffix):
         return None
     readers = [reader for _, reader in _readers() if reader.parser is not None]
     for reader in readers:
         if source.suffix in reader.suffixes:
             return reader
+    if begins_as_json:
+        return None
     text = source.text()
     return next((reader for reader in readers if reader.fits(text)), None)
 
@@ -149,11 +153,10 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _read_bulk(source: Source, name: str | None) -> WorkGraph | None:
+def _read_bulk(source: Source) -> WorkGraph | None:
     """Return the graph of a large file of records in which all is plain and right, else None."""
     if (
-        name in (None, "records")
-        and len(source.raw) >= BULK
+        len(source.raw) >= BULK
         and source.syntax == "json_text"
         and _BEGINS_AS_RECORDS.match(source.raw)
     ):
@@ -181,7 +184,9 @@ def from_data(data: object, format: str) -> WorkGraph:  # noqa: A002
 
 def _read(document: Document, reader: Reader, strict: bool) -> WorkGraph:
     findings = Findings()
-    graph = reader.read(document.data, findings)
+    graph = WorkGraph()
+    with suppress(TooManyProblems):
+        graph = reader.read(document.data, findings)
     wrong = findings.problems + (findings.warnings if strict else [])
     if wrong or document.faults:
         raise document.refusal(wrong)
@@ -227,11 +232,19 @@ def losses(graph: WorkGraph, format: str) -> list[str]:  # noqa: A002
     """Return a line for each thing of `graph` that is not the same after `dump` in that format.
 
     Raises:
-        UsageError: There is no such format.
+        UsageError: There is no such format, or it cannot reasonably hold this graph.
     """
     writer = writer_named(format)
     graph.topology()
-    return writer.losses(graph)
+    return [printable(loss) for loss in _lost_functions(graph) + writer.losses(graph)]
+
+
+def _lost_functions(graph: WorkGraph) -> list[str]:
+    """Return a line if tasks of `graph` call functions, for which no format has a place."""
+    if not graph.functions:
+        return []
+    count = plural(len(graph.functions), "task")
+    return [f"no file holds functions: what {count} would call is left out"]
 
 
 def _module(name: str) -> Any:

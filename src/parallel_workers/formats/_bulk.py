@@ -13,7 +13,7 @@ Complexity: O(bytes) in time; beside the text and the graph, about 40 bytes of m
 import re
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain, islice, repeat
+from itertools import chain, count, islice, repeat
 from operator import attrgetter, itemgetter, mul, xor
 from typing import Any, Final
 
@@ -114,8 +114,8 @@ def _read(raw: bytes) -> WorkGraph:
     for part, names in _parts(raw):
         check_name("".join(names) or "-")
         parts.append(part)
+        graph.numbers.update(zip(names, count(len(graph.names)), strict=False))
         graph.names += names
-        graph.numbers.update(zip(names, range(len(graph.numbers), len(graph.names)), strict=True))
     if len(graph.numbers) < len(graph.names) or "" in graph.numbers:
         raise _NotPlain
     told = _Told(graph)

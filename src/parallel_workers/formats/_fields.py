@@ -73,6 +73,16 @@ def find_neighbours(
     return list(found)
 
 
+def connect(before: Sequence[int], after: Sequence[int], graph: WorkGraph) -> None:
+    """Let each of `after` wait for all of `before`: m + n edges through a gate, never m × n."""
+    if len(before) > 1 and len(after) > 1:
+        gate = graph.add_gate()
+        graph.successors[gate] += after
+        after = [gate]
+    for number in before:
+        graph.successors[number] += after
+
+
 def settle_edges(graph: WorkGraph) -> None:
     """Leave each edge of `graph` once in the lists of successors, and count who waits for whom."""
     waits = [0] * len(graph.names)

@@ -1,7 +1,8 @@
 """What the writers share: definitions as plain data, JSON a line at a time, edges without gates,
-and what a format without a place for barriers or for limits of pools says of them.
+and what a format without a place for something says of it.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,12 @@ from parallel_workers.wording import plural, shorten
 
 MOST_EDGES = 1_000_000
 """The most edges that barriers may become where a format has no place for them."""
+
+SHOWN_ITEMS = 3
+"""How many tasks or pools one warning names."""
+
+# Part of text in JSON, but in YAML not allowed or a line break; what is JSON can be read as either.
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def describe(definition: Definition) -> dict[str, Any]:
@@ -36,7 +43,7 @@ def describe(definition: Definition) -> dict[str, Any]:
 
 
 def dump_json(value: object) -> str:
-    """Return `value` as JSON on one line.
+    """Return `value` as JSON on one line, which is YAML as well.
 
     Raises:
         UsageError: It holds what JSON has no word for.
@@ -44,9 +51,10 @@ def dump_json(value: object) -> str:
     import json
 
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"the free data of a task cannot be written as JSON: {error}") from None
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def as_list(lines: Sequence[str]) -> str:
@@ -66,18 +74,51 @@ def enclose(begin: str, lines: Sequence[str], end: str, indent: str = "") -> str
     return f"{begin}\n{inner}\n{indent}{end}"
 
 
+def lost_definitions(graph: WorkGraph, who_holds: str) -> list[str]:
+    """Return a line if more than names is known of `graph`.
+
+    Args:
+        graph: What is written.
+        who_holds: What it is written as, and its verb.
+    """
+    lost = []
+    if count := sum(definition != PLAIN for definition in graph.definitions.values()):
+        lost.append(f"commands and other fields of {plural(count, 'task')}")
+    if graph.pools:
+        lost.append(f"the limits of {plural(len(graph.pools), 'pool')}")
+    return [f"{who_holds} names only: {' and '.join(lost)} are left out"] if lost else []
+
+
 def lost_limits(graph: WorkGraph, kind: str) -> list[str]:
-    """Return a line for each pool whose limit is lost where every pool has the limit 1.
+    """Return a line for each thing that is lost of pools where tasks name them and nothing else.
 
     Args:
         graph: What is written.
         kind: What it is written as.
     """
-    return [
-        f"the pool {shorten(name)} loses its limit of {limit}: pools in {kind} have the limit 1"
+    named = {definition.pool for definition in graph.definitions.values()}
+    limited = [
+        f"{shorten(name)} ({limit})"
         for name, limit in graph.pools.items()
-        if limit != 1
+        if name in named and limit != 1
     ]
+    unused = [shorten(name) for name in graph.pools if name not in named]
+    lines = []
+    if limited:
+        lines.append(f"pools in {kind} have the limit 1: other limits are lost, of {some(limited)}")
+    if unused:
+        lines.append(f"pools in {kind} are those that tasks name: left out is {some(unused)}")
+    return lines
+
+
+def some(items: Sequence[str]) -> str:
+    """Return the first few of `items`, and how many more there are.
+
+    >>> some(["a", "b"]), some(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    more = len(items) - SHOWN_ITEMS
+    return ", ".join(items[:SHOWN_ITEMS]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def refuse_too_many(graph: WorkGraph, kind: str) -> None:

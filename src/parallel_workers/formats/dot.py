@@ -25,7 +25,13 @@ from parallel_workers.documents.problems import Findings, Place, Problem
 from parallel_workers.documents.tree import Malformed, Parser
 from parallel_workers.errors import FieldError
 from parallel_workers.formats._dot_text import Attribute, Digraph, begins_as_dot, parse
-from parallel_workers.formats._fields import check_cycles, names_a_task, settle_edges, task
+from parallel_workers.formats._fields import (
+    check_cycles,
+    connect,
+    names_a_task,
+    settle_edges,
+    task,
+)
 from parallel_workers.formats._format import Reader, Writer
 from parallel_workers.formats._writing import (
     describe,
@@ -33,6 +39,7 @@ from parallel_workers.formats._writing import (
     edges_between_tasks,
     lost_limits,
     refuse_too_many,
+    some,
 )
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import plural, shorten
@@ -46,9 +53,6 @@ _PLAIN_KEY = re.compile(r"(?!(?i:node|edge|graph|digraph|subgraph|strict)$)[A-Za
 # What ends with a character that a text in quotes cannot hold in its place: a backslash before a
 # quote or an end, for two of them stay two; a line break alone between such, for Graphviz drops it.
 _UNQUOTABLE = re.compile(r'(?<!\\)(?:\\\\)*+\\(?="|\r?\n|\Z)|(?:\A|(?<=["\\]))\n(?=["\\]|\Z)')
-
-SHOWN_TASKS = 3
-"""How many tasks a loss names."""
 
 
 def read(drawn: Digraph, findings: Findings) -> WorkGraph:
@@ -142,7 +146,7 @@ class _Reader:
             for number in sorted(set(tails).intersection(heads))[:1]:
                 about = self.findings.about(task(self.graph.name(number)), (at,))
                 about.problem("the task waits for itself; take this edge out")
-            _connect(tails, heads, self.graph)
+            connect(tails, heads, self.graph)
         settle_edges(self.graph)
 
     def cycle(self, names: Sequence[str]) -> Problem:
@@ -199,16 +203,6 @@ _MEANINGS: dict[str, Callable[[str], object]] = {
 """What the text of a field stands for, where that is no text."""
 
 
-def _connect(tails: Sequence[int], heads: Sequence[int], graph: WorkGraph) -> None:
-    """Let each of `heads` wait for all of `tails`, through a gate where that takes fewer edges."""
-    if len(tails) * len(heads) > len(tails) + len(heads):
-        gate = graph.add_gate()
-        graph.successors[gate] += heads
-        heads = [gate]
-    for tail in tails:
-        graph.successors[tail] += heads
-
-
 def losses(graph: WorkGraph) -> list[str]:
     """Return a line for each thing that DOT cannot hold of `graph`."""
     lines = lost_limits(graph, "DOT")
@@ -218,11 +212,9 @@ def losses(graph: WorkGraph) -> list[str]:
         if isinstance(definition.command, tuple)
     ]
     if lists:
-        rest = len(lists) - SHOWN_TASKS
-        more = f" and {rest:,} more" if rest > 0 else ""
         lines.append(
             "commands in DOT are text: the list of words becomes a line for the shell in "
-            f"{plural(len(lists), 'task')}: {', '.join(lists[:SHOWN_TASKS])}{more}"
+            f"{plural(len(lists), 'task')}: {some(lists)}"
         )
     return lines
 

@@ -16,9 +16,14 @@ from parallel_workers.documents.tree import Parser
 from parallel_workers.errors import UsageError
 from parallel_workers.formats._fields import check_cycles, names_a_task, settle_edges
 from parallel_workers.formats._format import Reader, Writer
-from parallel_workers.formats._writing import edges_between_tasks, refuse_too_many
+from parallel_workers.formats._writing import (
+    edges_between_tasks,
+    lost_definitions,
+    refuse_too_many,
+    some,
+)
 from parallel_workers.graph import WorkGraph
-from parallel_workers.wording import plural, shown
+from parallel_workers.wording import shown
 
 # What else Unicode calls a space can be part of a name.
 _NAME = re.compile(r"[^ \t\n\r\f\v]++")
@@ -26,8 +31,6 @@ _NAME = re.compile(r"[^ \t\n\r\f\v]++")
 # Conservative: with none of what YAML, JSON, TOML, DOT or make have between and around words.
 _WORD = r"""(?!-)[^\s\[\]{}()<>"'`,;=#&*!|%?\\]++(?<!:)"""
 _PAIR = re.compile(rf"\s*+{_WORD}[ \t]++{_WORD}\s*+")
-
-_SHOWN_NAMES = 3
 
 
 def read(data: object, findings: Findings) -> WorkGraph:
@@ -92,20 +95,7 @@ _PARSER = Parser(
 
 def losses(graph: WorkGraph) -> list[str]:
     """Return a line if edge lists cannot hold all of `graph`."""
-    return loss_of_definitions(graph, "edge lists hold")
-
-
-def loss_of_definitions(graph: WorkGraph, who_holds: str) -> list[str]:
-    """Return a line if more than names is known of tasks of `graph`.
-
-    Args:
-        graph: What is written.
-        who_holds: What it is written as, and its verb.
-    """
-    if not graph.definitions:
-        return []
-    count = plural(len(graph.definitions), "task")
-    return [f"{who_holds} names only: commands and other fields of {count} are left out"]
+    return lost_definitions(graph, "edge lists hold")
 
 
 def write(graph: WorkGraph) -> str:
@@ -123,25 +113,24 @@ def write(graph: WorkGraph) -> str:
         lines += [f"{name} {graph.name(successor)}\n" for successor in rows[number]]
         if not rows[number] and number not in waiting:
             lines.append(f"{name} {name}\n")
-    return "".join(lines)
+    text = "".join(lines)
+    # At the beginning of a file it would be taken for the mark that is no part of the text.
+    return f"\n{text}" if text.startswith("\ufeff") else text
 
 
 def _refuse_white_space(graph: WorkGraph) -> None:
-    wrong = [name for name in graph.numbers if " " in name]
+    wrong = [shown(name) for name in graph.numbers if " " in name]
     if wrong:
-        some = ", ".join(shown(name) for name in wrong[:_SHOWN_NAMES])
-        more = len(wrong) - _SHOWN_NAMES
-        rest = f" and {more:,} more" if more > 0 else ""
         raise UsageError(
-            f"in an edge list white space parts names, and cannot be in one, as in {some}{rest}; "
+            f"in an edge list white space parts names, and cannot be in one, as in {some(wrong)}; "
             "rename these tasks, or write another format"
         )
 
 
 def _fits(text: object) -> bool:
-    return isinstance(text, str) and all(
-        _PAIR.fullmatch(line) for line in text.split("\n") if line.strip()
-    )
+    if not isinstance(text, str) or not text.strip():
+        return False
+    return all(_PAIR.fullmatch(line) for line in text.split("\n") if line.strip())
 
 
 READER = Reader(read, _fits, suffixes=(".edges", ".tsort"), parser=_PARSER)

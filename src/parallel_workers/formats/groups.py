@@ -7,14 +7,15 @@ The threads run in parallel, and so do the tasks of a group; a group ends before
 thread begins. A name that stands in several places is one task.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 from parallel_workers.documents.problems import About, Findings, Place, Problem
-from parallel_workers.formats._fields import check_cycles, names_a_task, settle_edges
+from parallel_workers.formats._fields import check_cycles, connect, names_a_task, settle_edges
 from parallel_workers.formats._format import Reader, Writer
-from parallel_workers.formats._writing import as_list, dump_json
+from parallel_workers.formats._writing import as_list, dump_json, lost_definitions
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import plural, shorten, shown
 
@@ -82,7 +83,7 @@ def add_threads(data: object, graph: WorkGraph, findings: Findings, place: Place
         for before, after in pairwise(thread):
             if (barrier := (tuple(before.tasks), tuple(after.tasks))) not in barriers:
                 barriers.add(barrier)
-                _connect(before.tasks, after.tasks, graph)
+                connect(before.tasks, after.tasks, graph)
     return threads
 
 
@@ -134,18 +135,6 @@ def _wrong_depth(threads: Sequence[object]) -> str:
     return ""
 
 
-def _connect(before: Sequence[int], after: Sequence[int], graph: WorkGraph) -> None:
-    """Let each of `after` wait for all of `before`: m + n edges through a gate, never m × n."""
-    if len(before) > 1 and len(after) > 1:
-        gate = graph.add_gate()
-        for task in before:
-            graph.successors[task].append(gate)
-        graph.successors[gate] += after
-    else:
-        for task in before:
-            graph.successors[task] += after
-
-
 def explain_cycle(names: Sequence[str], graph: WorkGraph, threads: Threads) -> Problem:
     """Return the problem of a circle of `names`: which groups make each wait for the one before.
 
@@ -178,10 +167,7 @@ def explain_cycle(names: Sequence[str], graph: WorkGraph, threads: Threads) -> P
 
 def losses(graph: WorkGraph) -> list[str]:
     """Return a line for each thing that groups cannot hold of `graph`, or add to it."""
-    lines = []
-    if graph.definitions:
-        count = plural(len(graph.definitions), "task")
-        lines.append(f"groups hold names only: commands and other fields of {count} are left out")
+    lines = lost_definitions(graph, "groups hold")
     if waiting := _wait_longer(graph):
         lines.append(
             f"a group waits for all of the group before it: {plural(waiting, 'task')} would wait "
@@ -200,17 +186,19 @@ def _wait_longer(graph: WorkGraph) -> int:
     for thread in _by_component(graph):
         for before, after in pairwise(thread):
             everything = frozenset(before)
-            for task in after:
-                direct = predecessors[task]
+            # Tasks behind a barrier wait for the same, which may be very many.
+            wait_the_same = Counter(tuple(predecessors[task]) for task in after)
+            for direct, tasks in wait_the_same.items():
                 waits = [behind_gate.get(node, frozenset((node,))) for node in direct]
                 if everything not in waits and not everything <= frozenset().union(*waits):
-                    count += 1
+                    count += tasks
     return count
 
 
 def write(graph: WorkGraph) -> str:
     """Return `graph` as groups: a thread for each part of it that hangs together, a group for each
-    position in that part. This may add waits, never takes one away; see `losses`.
+    position in that part. This may add waits, never takes one away; see `losses`. Edges that follow
+    from others are not kept as such.
     """
     threads = [
         dump_json([[graph.name(number) for number in group] for group in thread])

@@ -11,8 +11,11 @@ They can be written only; a label is the name of its task.
 import re
 
 from parallel_workers.formats._format import Writer
-from parallel_workers.formats._writing import edges_between_tasks, refuse_too_many
-from parallel_workers.formats.edges import loss_of_definitions
+from parallel_workers.formats._writing import (
+    edges_between_tasks,
+    lost_definitions,
+    refuse_too_many,
+)
 from parallel_workers.graph import WorkGraph
 
 # No text can raise these limits, only who draws it.
@@ -53,8 +56,13 @@ def _escape(name: str) -> str:
 
 
 def losses(graph: WorkGraph) -> list[str]:
-    """Return a line if a flowchart cannot hold all of `graph`, and for each limit in its way."""
-    lines = loss_of_definitions(graph, "flowcharts hold")
+    """Return a line if a flowchart cannot hold all of `graph`, and for each limit in its way.
+
+    Raises:
+        UsageError: The barriers would become too many edges.
+    """
+    lines = lost_definitions(graph, "flowcharts hold")
+    characters = len(write(graph))
     rows = edges_between_tasks(graph)
     edges = sum(len(rows[number]) for number in graph.numbers.values())
     if edges > MOST_EDGES:
@@ -62,7 +70,6 @@ def losses(graph: WorkGraph) -> list[str]:
             f"Mermaid draws at most {MOST_EDGES} edges unless its maxEdges is set higher; there "
             f"are {edges:,}"
         )
-    characters = len(write(graph))
     if characters > MOST_CHARACTERS:
         lines.append(
             f"Mermaid reads at most {MOST_CHARACTERS:,} characters unless its maxTextSize is set "

@@ -8,7 +8,7 @@ Records come in any order and may carry the fields of a `Definition`. An edge ma
 limits of pools: every pool that a record names has the limit 1.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from parallel_workers.definition import FIELDS, PLAIN, Definition
@@ -16,13 +16,12 @@ from parallel_workers.documents.problems import About, Findings, Problem
 from parallel_workers.formats._fields import (
     check_cycles,
     check_keys,
-    find_neighbours,
     names_a_task,
     read_fields,
-    settle_edges,
     task,
 )
 from parallel_workers.formats._format import Reader, Writer
+from parallel_workers.formats._neighbours import Lists, connect_neighbours
 from parallel_workers.formats._writing import (
     as_list,
     describe,
@@ -34,7 +33,9 @@ from parallel_workers.formats._writing import (
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import shown
 
-KNOWN = ("position", "name", "successors", "ancestors", *FIELDS)
+LISTS = Lists(after="successors", before="ancestors")
+
+KNOWN = ("position", "name", *LISTS, *FIELDS)
 """The fields of a record, in the order in which they are written."""
 
 
@@ -56,7 +57,7 @@ def read(data: object, findings: Findings) -> WorkGraph:
         return reader.graph
     for index, record in enumerate(data):
         reader.add(index, record)
-    reader.connect()
+    connect_neighbours(reader.records, LISTS, reader.graph, reader.about)
     if not findings.problems and check_cycles(reader.graph, findings, reader.cycle):
         reader.check_positions()
     return reader.graph
@@ -116,47 +117,6 @@ class _Reader:
             if definition.pool is not None:
                 self.graph.pools.setdefault(definition.pool, 1)
 
-    def connect(self) -> None:
-        """Add the edges of both kinds of lists, and warn where one lacks what the other has."""
-        successors: list[list[int] | None] = []
-        ancestors: list[list[int] | None] = []
-        for number in range(len(self.records)):
-            about = self.about(number)
-            successors.append(self._listed("successors", number, about))
-            ancestors.append(self._listed("ancestors", number, about))
-        behind: list[list[int]] = [[] for _ in self.records]
-        for number, row in enumerate(ancestors):
-            for ancestor in row or ():
-                behind[ancestor].append(number)
-        for number, mine in enumerate(successors):
-            theirs = behind[number]
-            self.graph.successors[number] = [*(mine or ()), *theirs]
-            if mine is not None:
-                for other in _missing(theirs, mine):
-                    self._warn_of_edge(number, "successors", other, "ancestors")
-            for other in _missing(mine or (), theirs):
-                if ancestors[other] is not None:
-                    self._warn_of_edge(other, "ancestors", number, "successors")
-        settle_edges(self.graph)
-
-    def _listed(self, field: str, number: int, about: About) -> list[int] | None:
-        """Return the tasks that a record lists in `field`; None where it has no such list."""
-        record = self.records[number]
-        if field not in record:
-            return None
-        names = record[field]
-        if isinstance(names, (list, tuple)):
-            return find_neighbours(names, number, self.graph, about, field)
-        advice = f"write {shown([names])}" if isinstance(names, str) else "leave it out for none"
-        about.problem(f"{shown(names)} is not a list of names; {advice}", field)
-        return None
-
-    def _warn_of_edge(self, number: int, lacking: str, other: int, having: str) -> None:
-        mine, theirs = self.graph.name(number), self.graph.name(other)
-        self.about(number).warn(
-            f"{shown(theirs)} is missing here, whose {having} hold {shown(mine)}", lacking
-        )
-
     def cycle(self, names: Sequence[str]) -> Problem:
         """Return where the first of `names` stands, for an error that says the rest."""
         return Problem("", place=(self.indices[self.graph.numbers[names[0]]],))
@@ -181,14 +141,6 @@ class _Reader:
             )
             found = shown(self.records[number]["position"])
             self.about(number).warn(f"{found} is not what the edges give: {why}", "position")
-
-
-def _missing(wanted: Collection[int], present: Collection[int]) -> Iterable[int]:
-    """Return those of `wanted` that are not among `present`."""
-    if wanted == present:
-        return ()
-    there = set(present)
-    return [number for number in wanted if number not in there]
 
 
 def losses(graph: WorkGraph) -> list[str]:

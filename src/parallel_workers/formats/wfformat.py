@@ -15,32 +15,29 @@ passed over.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, TypeAlias, TypeGuard
+from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 from parallel_workers.definition import PLAIN, Definition, read_field
 from parallel_workers.documents.problems import About, Findings, Place, Problem, show_place
 from parallel_workers.durations import parse_duration
 from parallel_workers.errors import FieldError
-from parallel_workers.formats._fields import (
-    check_cycles,
-    find_neighbours,
-    names_a_task,
-    settle_edges,
-    task,
-)
+from parallel_workers.formats._fields import check_cycles, names_a_task, task
 from parallel_workers.formats._format import Reader
+from parallel_workers.formats._neighbours import Lists, connect_neighbours
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import shown
 
 RECORDED_COMMAND = "recorded_command"
 """The key of `vars` that holds what a task ran as it was recorded, in the form of a `command`."""
 
+# A dash is how Nextflow writes that it does not know.
+_NO_PROGRAM = ("", "-")
+
 _SPECIFICATION: Place = ("workflow", "specification", "tasks")
 _EXECUTION: Place = ("workflow", "execution", "tasks")
 
-_Lists: TypeAlias = list[list[int] | None]
-"""By number, the tasks that a list of each task names; None where it has no such list."""
+_LISTS = Lists(after="children", before="parents")
 
 
 def read(data: object, findings: Findings) -> WorkGraph:
@@ -160,29 +157,9 @@ class _Reader:
         for number, fields in enumerate(self.fields):
             if (definition := Definition(**fields)) != PLAIN:
                 self.graph.definitions[number] = definition
-        parents, children = self._listed("parents"), self._listed("children")
-        self.graph.successors[:] = _unite(children, parents, self._warn)
-        settle_edges(self.graph)
+        connect_neighbours(self.entries, _LISTS, self.graph, self.about)
         if not self.findings.problems:
             check_cycles(self.graph, self.findings, self._cycle)
-
-    def _listed(self, field: str) -> _Lists:
-        return [self._neighbours(field, number) for number in range(len(self.entries))]
-
-    def _neighbours(self, field: str, number: int) -> list[int] | None:
-        entry, about = self.entries[number], self.about(number)
-        if field not in entry:
-            return None
-        names = entry[field]
-        if isinstance(names, (list, tuple)):
-            return find_neighbours(names, number, self.graph, about, field)
-        about.problem(f"{shown(names)} is not a list of ids; leave it out for none", field)
-        return None
-
-    def _warn(self, number: int, other: int, is_child: bool) -> None:
-        mine, theirs = shown(self.graph.name(number)), shown(self.graph.name(other))
-        lacking, having = ("children", "parents") if is_child else ("parents", "children")
-        self.about(number).warn(f"{theirs} is missing here, whose {having} hold {mine}", lacking)
 
     def _cycle(self, names: Sequence[str]) -> Problem:
         return Problem("", place=self.about(self.graph.numbers[names[0]]).place)
@@ -223,10 +200,10 @@ def _runtime(value: object, about: About) -> float | None:
 
 
 def _recorded_command(value: object, about: About) -> dict[str, Any]:
-    """Return the free data that a recorded command makes.
+    """Return the free data that a recorded command makes: a line for the shell.
 
-    With arguments it is a list of words. Without, its program is text for the shell: some recorders
-    keep a whole script there, and the path of a program means the same either way.
+    Recorders keep a whole script as the program, or `--size 5` and quotes for the shell as one
+    argument; what WfCommons itself makes of them is a line, too.
     """
     if not isinstance(value, dict):
         about.problem(f"found {shown(value)} where an object with a program should be", "command")
@@ -234,52 +211,24 @@ def _recorded_command(value: object, about: About) -> dict[str, Any]:
     program, arguments = value.get("program", ""), value.get("arguments", [])
     if not isinstance(program, str):
         about.problem(f"{shown(program)} is not a program; give text", "command", "program")
-    elif not isinstance(arguments, (list, tuple)):
+        return {}
+    if not isinstance(arguments, (list, tuple)):
         about.problem(f"{shown(arguments)} is not a list of text", "command", "arguments")
-    elif program.strip():
-        command = [program, *arguments] if arguments else program
-        try:
-            read_field("command", command)
-            return {RECORDED_COMMAND: command}
-        except FieldError as error:
-            index = error.place[0] if error.place else 0
-            place = ("arguments", index - 1) if isinstance(index, int) and index else ("program",)
-            about.problem(error.message, "command", *place)
-    return {}
-
-
-def _unite(
-    children: _Lists, parents: _Lists, warn: Callable[[int, int, bool], None]
-) -> list[list[int]]:
-    """Return by number the tasks that wait for that one, by either kind of list.
-
-    Args:
-        children: The tasks that wait for each task, as it says itself.
-        parents: The tasks that each task waits for, as it says itself.
-        warn: Told of each edge that a list lacks: the task whose list that is, the other one, and
-            whether it lacks a child.
-    """
-    behind: list[list[int]] = [[] for _ in parents]
-    for number, row in enumerate(parents):
-        for parent in row or ():
-            behind[parent].append(number)
-    united = []
-    for number, mine in enumerate(children):
-        theirs = behind[number]
-        if mine is not None:
-            for other in _missing(theirs, mine):
-                warn(number, other, True)
-        for other in _missing(mine or (), theirs):
-            if parents[other] is not None:
-                warn(other, number, False)
-        united.append([*(mine or ()), *theirs])
-    return united
-
-
-def _missing(wanted: Collection[int], present: Collection[int]) -> list[int]:
-    """Return those of `wanted` that are not among `present`."""
-    there = set(present)
-    return [number for number in wanted if number not in there]
+        return {}
+    wrong = [index for index, word in enumerate(arguments) if not isinstance(word, str)]
+    for index in wrong:
+        about.problem(
+            f"{shown(arguments[index])} is not an argument; write it as text, in quotes",
+            *("command", "arguments", index),
+        )
+    if wrong or program.strip() in _NO_PROGRAM:
+        return {}
+    line = " ".join([program, *arguments])
+    try:
+        return {RECORDED_COMMAND: read_field("command", line)}
+    except FieldError as error:
+        about.problem(error.message, "command")
+        return {}
 
 
 def _fits(data: object) -> TypeGuard[dict[str, Any]]:
