@@ -1,7 +1,9 @@
 """Child processes, real ones: how they start, end, and are ended with all that they started."""
 
 import os
+import resource
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -31,8 +33,14 @@ def spawn(children: Children, directory: Path, script: str, **env: str) -> int:
 
 def end_of(children: Children, directory: Path, script: str, **env: str) -> tuple[int, str]:
     """Run a script to its end; return its status and what it wrote."""
-    status, _ = children.wait(spawn(children, directory, script, **env), None)
+    status, _ = ended(children, spawn(children, directory, script, **env))
     return status, (directory / "log").read_text()
+
+
+def ended(children: Children, pid: int, timeout: float | None = None) -> tuple[int, bool]:
+    """Wait for a child; return its status, and whether it was its time limit that ended it."""
+    end = children.wait(pid, timeout)
+    return end.status, end.timed_out
 
 
 def appears(path: Path) -> None:
@@ -85,17 +93,17 @@ def test_what_cannot_be_started_is_an_error(children: Children, tmp_path: Path) 
 
 
 def test_a_child_within_its_time_limit_is_left_alone(children: Children, tmp_path: Path) -> None:
-    assert children.wait(spawn(children, tmp_path, "exit 3"), 60) == (3, False)
+    assert ended(children, spawn(children, tmp_path, "exit 3"), 60) == (3, False)
 
 
 def test_a_limit_longer_than_the_system_can_wait_is_no_limit(
     children: Children, tmp_path: Path
 ) -> None:
-    assert children.wait(spawn(children, tmp_path, "exit 3"), 10 * 366 * 86400.0) == (3, False)
+    assert ended(children, spawn(children, tmp_path, "exit 3"), 10 * 366 * 86400.0) == (3, False)
 
 
 def test_a_child_beyond_its_time_limit_is_told_to_end(children: Children, tmp_path: Path) -> None:
-    assert children.wait(spawn(children, tmp_path, "sleep 60"), 0.1) == (-signal.SIGTERM, True)
+    assert ended(children, spawn(children, tmp_path, "sleep 60"), 0.1) == (-signal.SIGTERM, True)
 
 
 def test_a_child_that_ends_in_its_own_way_when_told_has_timed_out(
@@ -104,7 +112,7 @@ def test_a_child_that_ends_in_its_own_way_when_told_has_timed_out(
     script = "trap 'exit 0' TERM; touch $D/up; while :; do sleep 0.02; done"
     pid = spawn(children, tmp_path, script)
     appears(tmp_path / "up")
-    assert children.wait(pid, 0.01) == (0, True)
+    assert ended(children, pid, 0.01) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -121,15 +129,14 @@ def test_a_time_limit_ends_all_that_a_child_started(
     pid = spawn(children, tmp_path, starter.format(stubborn) + " wait")
     appears(tmp_path / "up")
     assert pid in groups_by_session()
-    status, timed_out = children.wait(pid, 0.01)
-    assert (status, timed_out) == (-signal.SIGTERM, True)
+    assert ended(children, pid, 0.01) == (-signal.SIGTERM, True)
     assert pid not in groups_by_session()
 
 
 def test_a_child_that_stopped_itself_is_killed(children: Children, tmp_path: Path) -> None:
     pid = spawn(children, tmp_path, "touch $D/up; kill -STOP $$")
     appears(tmp_path / "up")
-    assert children.wait(pid, 0.01) == (-signal.SIGKILL, True)
+    assert ended(children, pid, 0.01) == (-signal.SIGKILL, True)
 
 
 def test_what_a_child_leaves_in_the_background_is_not_waited_for(
@@ -163,7 +170,7 @@ def test_all_children_are_told_and_each_is_waited_for(children: Children, tmp_pa
     assert not children.ending
     children.tell_all(signal.SIGTERM)
     assert children.ending
-    assert [children.wait(pid, None) for pid in pids] == [(-signal.SIGTERM, False)] * 5
+    assert [ended(children, pid) for pid in pids] == [(-signal.SIGTERM, False)] * 5
     assert groups_by_session().keys() & set(pids) == set()
 
 
@@ -172,7 +179,7 @@ def test_a_child_that_starts_after_all_were_told_is_told_too(
 ) -> None:
     children.tell_all(signal.SIGTERM)
     pid = spawn(children, tmp_path, "sleep 60")
-    assert children.wait(pid, None) == (-signal.SIGTERM, False)
+    assert ended(children, pid) == (-signal.SIGTERM, False)
 
 
 def test_a_session_is_waited_for_until_it_is_empty_once_all_were_told(
@@ -183,7 +190,7 @@ def test_a_session_is_waited_for_until_it_is_empty_once_all_were_told(
     appears(tmp_path / "up")
     children.tell_all(signal.SIGTERM)
     ends: list[tuple[int, bool]] = []
-    waiter = threading.Thread(target=lambda: ends.append(children.wait(pid, None)))
+    waiter = threading.Thread(target=lambda: ends.append(ended(children, pid)))
     waiter.start()
     until(lambda: _state(pid) == "Z")
     assert waiter.is_alive()
@@ -226,6 +233,67 @@ def test_many_threads_share_one_look_at_the_sessions(
     assert len(looks) < 40
 
 
+def test_stopped_children_go_on_when_they_are_told_to(children: Children, tmp_path: Path) -> None:
+    script = "timeout 60 sh -c 'echo $$ > $D/part; mv $D/part $D/pid; sleep 60' & wait"
+    pid = spawn(children, tmp_path, script)
+    appears(tmp_path / "pid")
+    other = int((tmp_path / "pid").read_text())  # in a group of its own
+    children.stop_all()
+    until(lambda: (_state(pid), _state(other)) == ("T", "T"))
+    children.continue_all()
+    until(lambda: (_state(pid), _state(other)) == ("S", "S"))
+    children.tell_all(signal.SIGKILL)
+    children.wait(pid, None)
+
+
+def test_a_child_that_starts_while_all_are_stopped_is_stopped(
+    children: Children, tmp_path: Path
+) -> None:
+    children.stop_all()
+    pid = spawn(children, tmp_path, "exit 3")
+    until(lambda: _state(pid) in "TZ")
+    children.continue_all()
+    assert ended(children, pid) == (3, False)
+
+
+def test_time_for_which_children_are_stopped_is_not_counted(
+    children: Children, tmp_path: Path
+) -> None:
+    pid = spawn(children, tmp_path, "touch $D/up; sleep 60")
+    appears(tmp_path / "up")
+    children.stop_all()
+    children.stop_all()  # as a second Ctrl-Z would
+    stopped_at = children.clock()
+    ends: list[tuple[int, bool]] = []
+    waiter = threading.Thread(target=lambda: ends.append(ended(children, pid, 0.05)))
+    waiter.start()
+    time.sleep(0.3)
+    assert children.clock() == stopped_at
+    assert (waiter.is_alive(), _state(pid)) == (True, "T")
+    children.continue_all()
+    waiter.join(20)
+    assert ends == [(-signal.SIGTERM, True)]
+    assert children.clock() > stopped_at
+
+
+def test_what_a_child_and_its_children_used_is_told(children: Children, tmp_path: Path) -> None:
+    much = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 20_000_000
+    script = f"import time\nx = b'x' * {much}\nwhile time.process_time() < 0.2: pass"
+    pid = spawn(children, tmp_path, f'{sys.executable} -c "{script}"; true')
+    end = children.wait(pid, None)
+    assert end.cpu >= 0.2
+    assert end.memory is not None
+    assert end.memory > much
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the memory of all can be told")
+def test_of_a_child_with_less_memory_than_we_had_it_is_not_told(
+    children: Children, tmp_path: Path
+) -> None:
+    """The system tells what we had, since the child has shared it."""
+    assert children.wait(spawn(children, tmp_path, "true"), None).memory is None
+
+
 def test_without_a_list_of_processes_the_leaders_are_ended(
     children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,7 +303,7 @@ def test_without_a_list_of_processes_the_leaders_are_ended(
     monkeypatch.setattr("parallel_workers.children.groups_by_session", no_list)
     pid = spawn(children, tmp_path, "touch $D/up; sleep 60")
     appears(tmp_path / "up")
-    assert children.wait(pid, 0.01) == (-signal.SIGTERM, True)
+    assert ended(children, pid, 0.01) == (-signal.SIGTERM, True)
 
 
 def _state(pid: int) -> str:

@@ -24,9 +24,14 @@ def attempt_with(
     """Attempt a command, and tell an end by an error in the same way as a good one."""
     kinds = {CommandFailed: Outcome.FAILED, TimedOut: Outcome.TIMED_OUT}
     try:
-        return Outcome.SUCCEEDED, runner.run(command, attempt)
+        return Outcome.SUCCEEDED, _steady(runner.run(command, attempt))
     except AttemptError as error:
-        return kinds.get(type(error), Outcome.CANCELLED), error.result
+        return kinds.get(type(error), Outcome.CANCELLED), _steady(error.result)
+
+
+def _steady(result: CommandResult) -> CommandResult:
+    """Leave out what is another each time."""
+    return result._replace(cpu=None, memory=None)
 
 
 class Bench:

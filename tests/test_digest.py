@@ -139,5 +139,12 @@ def test_a_task_among_arguments_counts_by_its_own_digest() -> None:
     )
 
 
+def test_a_method_is_of_its_object() -> None:
+    class_a = Definition(duration=1.0)
+    class_b = Definition(duration=2.0)
+    contents = [function_content(each._asdict, None) for each in (class_a, class_a, class_b)]
+    assert contents[0] == contents[1] != contents[2]
+
+
 def test_what_cannot_be_pickled_has_no_content() -> None:
     assert function_content(print, arguments_of((threading.Lock(),), {})) is None

@@ -160,6 +160,10 @@ class Passing:
         self._unread = unread
         self.body = body
 
+    def around(self, body: Body) -> "Passing":
+        """Return the same around another body."""
+        return Passing(body, self._release, self._unread)
+
     def __call__(self) -> Any:
         """Call the other body."""
         return self.arrived(self.body())

@@ -14,12 +14,14 @@ children may end at once: so one look serves all threads that wait for one.
 import contextlib
 import errno
 import os
+import resource
 import select
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from parallel_workers.spawning import Environment, PlainStarter, Starter
 
@@ -47,6 +49,35 @@ def starter(null: int, expected: int) -> Starter:
     return LibcStarter(null)
 
 
+class Child(NamedTuple):
+    """A child that has not been waited for.
+
+    Attributes:
+        own: What it has in its environment over that of others.
+        log: The path of the file for its output.
+    """
+
+    own: Environment
+    log: str
+
+
+class Ended(NamedTuple):
+    """How a child ended.
+
+    Attributes:
+        status: Its exit status, or minus the number of the signal that ended it.
+        timed_out: Whether it was the time limit that ended it.
+        cpu: Seconds that processors worked for it, and for what it waited for.
+        memory: The most bytes of memory that it, or one of those, had; None if that is unknown,
+            as it is where it was less than this process has had.
+    """
+
+    status: int
+    timed_out: bool
+    cpu: float
+    memory: int | None
+
+
 class Children:
     """The children of one run.
 
@@ -60,8 +91,10 @@ class Children:
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._start = starter(self._null, expected)
         self._lock = threading.Lock()
-        self._alive: set[int] = set()
+        self._alive: dict[int, Child] = {}
         self._told: signal.Signals | None = None
+        # For how many seconds they have been stopped, and since when they are; always set as one.
+        self._stopped: tuple[float, float | None] = (0.0, None)
         self._looking = threading.Lock()
         self._look_began = 0.0
         self._seen: Mapping[int, set[int]] = {}
@@ -75,6 +108,22 @@ class Children:
     def any_alive(self) -> bool:
         """Whether there is a child that has not been waited for."""
         return bool(self._alive)
+
+    @property
+    def alive(self) -> dict[int, Child]:
+        """The children that have not been waited for, by process id."""
+        with self._lock:
+            return self._alive.copy()
+
+    @property
+    def told(self) -> signal.Signals | None:
+        """The last signal that all children were told to end by; None if there was none."""
+        return self._told
+
+    def clock(self) -> float:
+        """Return the seconds, from any start, in which children could run: not stopped by us."""
+        stopped, since = self._stopped
+        return (time.monotonic() if since is None else since) - stopped
 
     def close(self) -> None:
         """Let go of what is held open for children to come."""
@@ -115,24 +164,24 @@ class Children:
                     raise
                 time.sleep(5 * PAUSE)
         with self._lock:
-            self._alive.add(pid)
+            self._alive[pid] = Child(own, log)
             told = self._told
+            stopped = self._stopped[1] is not None
         if told is not None:
             _signal_groups({pid}, told)
+        if stopped:
+            _signal_groups({pid}, signal.SIGSTOP)
         return pid
 
-    def wait(self, pid: int, timeout: float | None) -> tuple[int, bool]:
+    def wait(self, pid: int, timeout: float | None) -> Ended:
         """Wait until the child has ended.
 
         Args:
             pid: What `spawn` returned.
-            timeout: After how many seconds it is ended, with its whole session; None for never.
-
-        Returns:
-            Its exit status, or minus the number of the signal that ended it; and whether it was
-            the time limit that ended it.
+            timeout: After how many seconds by `clock` it is ended, with its whole session; None
+                for never.
         """
-        timed_out = timeout is not None and not _ends_within(pid, timeout)
+        timed_out = timeout is not None and not _ends_within(pid, timeout, self.clock)
         if timed_out:
             self._end(pid)
         else:
@@ -140,7 +189,7 @@ class Children:
         with self._lock:
             ending = self.ending
             if not ending:
-                self._alive.discard(pid)
+                del self._alive[pid]
         if ending:
             # Whoever told them to end goes on to stronger signals until the session is empty.
             while groups := self._sessions().get(pid):
@@ -148,9 +197,10 @@ class Children:
                     _signal_groups(groups, signal.SIGKILL)
                 time.sleep(PAUSE)
             with self._lock:
-                self._alive.discard(pid)
-        _, status = os.waitpid(pid, 0)
-        return os.waitstatus_to_exitcode(status), timed_out
+                del self._alive[pid]
+        _, status, usage = os.wait4(pid, 0)
+        cpu = usage.ru_utime + usage.ru_stime
+        return Ended(os.waitstatus_to_exitcode(status), timed_out, cpu, _memory_of(usage))
 
     def tell_all(self, signum: signal.Signals) -> None:
         """Send a signal to all sessions, and to those of children that are being started.
@@ -165,12 +215,34 @@ class Children:
         for pid in alive:
             _signal_groups(sessions.get(pid, set()) | {pid}, signum)
 
+    def stop_all(self) -> None:
+        """Stop all sessions, and those of children that are being started, and the clock."""
+        with self._lock:
+            stopped, since = self._stopped
+            self._stopped = (stopped, time.monotonic() if since is None else since)
+        self._signal_alive(signal.SIGSTOP)
+
+    def continue_all(self) -> None:
+        """Let all sessions go on that are stopped, by us or by others, and the clock."""
+        with self._lock:
+            stopped, since = self._stopped
+            if since is not None:
+                self._stopped = (stopped + time.monotonic() - since, None)
+        self._signal_alive(signal.SIGCONT)
+
+    def _signal_alive(self, signum: signal.Signals) -> None:
+        sessions = self._sessions()
+        # With the lock, so that none of them is reaped and its number somebody else's.
+        with self._lock:
+            for pid in self._alive:
+                _signal_groups(sessions.get(pid, set()) | {pid}, signum)
+
     def _end(self, leader: int) -> None:
         """End all processes of a session: ask, wait, and kill what is left."""
         _signal_groups(self._sessions().get(leader, set()) | {leader}, signal.SIGTERM)
-        deadline = time.monotonic() + self.grace
+        deadline = self.clock() + self.grace
         while groups := self._sessions().get(leader):
-            if time.monotonic() >= deadline:
+            if self.clock() >= deadline:
                 _signal_groups(groups | {leader}, signal.SIGKILL)
             time.sleep(PAUSE)
 
@@ -229,9 +301,20 @@ def group_exists(leader: int) -> bool:
     return True
 
 
-def _ends_within(pid: int, timeout: float) -> bool:
-    """Wait until the child has ended, but not longer than `timeout` seconds; do not reap it."""
-    deadline = time.monotonic() + timeout
+def _memory_of(usage: resource.struct_rusage) -> int | None:
+    """Return the most memory of a process and what it waited for, in bytes, if it can be told.
+
+    Linux counts the memory of the parent, too: the child shares it until it is another program.
+    """
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if sys.platform == "darwin":
+        return usage.ru_maxrss
+    return usage.ru_maxrss * 1024 if usage.ru_maxrss > own else None
+
+
+def _ends_within(pid: int, timeout: float, clock: Callable[[], float]) -> bool:
+    """Wait until the child has ended, but no longer than `timeout` seconds; do not reap it."""
+    deadline = clock() + timeout
     if sys.platform == "linux":
         try:
             fd = os.pidfd_open(pid)
@@ -241,7 +324,7 @@ def _ends_within(pid: int, timeout: float) -> bool:
             try:
                 poll = select.poll()
                 poll.register(fd, select.POLLIN)
-                while (left := deadline - time.monotonic()) > 0:
+                while (left := deadline - clock()) > 0:
                     # The most that poll takes is 2³¹ milliseconds.
                     if poll.poll(min(left * 1000 + 1, 1e9)):
                         return True
@@ -249,7 +332,7 @@ def _ends_within(pid: int, timeout: float) -> bool:
             finally:
                 os.close(fd)
     while not _has_ended(pid):
-        if time.monotonic() >= deadline:
+        if clock() >= deadline:
             return False
         time.sleep(PAUSE)
     return True

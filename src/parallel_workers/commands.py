@@ -102,12 +102,14 @@ class CommandRunner:
         except _NotStartedError as error:
             log, size = self._logs.close(log, command.log, attempt, alone=True)
             raise self._failure(CommandResult(command.text, None, log, size, str(error))) from None
-        status, timed_out = self._children.wait(pid, command.timeout)
+        ended = self._children.wait(pid, command.timeout)
         log, size = self._logs.close(log, command.log, attempt, alone=not group_exists(pid))
-        result = CommandResult(command.text, status, log, size)
-        if timed_out:
+        result = CommandResult(
+            command.text, ended.status, log, size, cpu=ended.cpu, memory=ended.memory
+        )
+        if ended.timed_out:
             raise TimedOut(f"{command.text}: timed out", result)
-        if status == 0:
+        if ended.status == 0:
             return result
         raise self._failure(result)
 

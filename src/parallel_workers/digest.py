@@ -6,8 +6,8 @@ in it: how a task is run (retries, timeout, pool, priority, jobs, executor), wha
 description and its free data; a template that used those has made a command of them.
 
 Of a function the digest sees its qualified name, its own code with the constants and the functions
-defined within it, its defaults, and its arguments as they are pickled. It does not see what the
-function calls, what it reads from globals and closures, or how a callable object came to be.
+defined within it, its defaults, the object that a method is of, and its arguments as they are
+pickled. It does not see what the function calls, and what it reads from globals and closures.
 """
 
 import json
@@ -60,6 +60,8 @@ def function_content(function: Callable[..., Any], arguments: Arguments | None) 
     what: list[Any] = [where, name, _code_content(code), defaults, given]
     if code is None and not isinstance(function, type):
         what.append(function)
+    elif (owner := getattr(function, "__self__", None)) is not None:
+        what.append(owner)
     try:
         return b"function" + pickle.dumps(what, protocol=5)
     except Exception:  # whatever an object's own __reduce__ raises

@@ -22,7 +22,8 @@ import contextvars
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from parallel_workers.errors import Cancelled, TimedOut
@@ -71,6 +72,7 @@ class Driver:
         jobs: How many attempts may run at once; 0 for no limit.
         listeners: Who is told; each gets every batch before the next one gets it.
         done: Tasks that the frontier began with as done.
+        earlier: By task, how many attempts were made before this run went on; their numbers go on.
 
     Attributes:
         plan: What is run.
@@ -93,6 +95,7 @@ class Driver:
         jobs: int,
         listeners: Sequence[Listener] = (),
         done: Collection[int] = (),
+        earlier: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         self.plan = plan
         self.jobs = jobs
@@ -106,6 +109,7 @@ class Driver:
         self.over = threading.Event()
         self._frontier = frontier
         self._done = frozenset(done)
+        self._earlier = earlier
         self._listeners = list(listeners)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -171,7 +175,7 @@ class Driver:
 
     def attempt(self, task: int) -> int:
         """Return the number of the attempt of `task` that runs or would be the next, from 1."""
-        return self.failures.get(task, 0) + 1
+        return self._earlier.get(task, 0) + self.failures.get(task, 0) + 1
 
     def step(self, hand: Hand, room: int) -> int | None:
         """Tell of what ended, and wait for what to run next.
@@ -362,7 +366,7 @@ class Driver:
             task = code if code >= 0 else ~code
             if number := self._untold.pop(task, 0):
                 time = self._epoch + self.started[task]
-                self._tell_started(task, time, number, self.failures.get(task, 0) + (code >= 0))
+                self._tell_started(task, time, number, self.attempt(task) - (code < 0))
             self._tell_ended(task)
         self._tell_unstarted()
         now = self._now()
@@ -388,7 +392,7 @@ class Driver:
             TaskRetried(
                 self._epoch + self.finished[task],
                 self.plan.names[task],
-                self.failures[task],
+                self.attempt(task) - 1,
                 _outcome_of(error),
                 self.finished[task] - self.started[task],
                 _result_of(error),
@@ -413,7 +417,7 @@ class Driver:
         return TaskEnded(
             self._epoch + self.finished[task] if attempts else self._now(),
             plan.names[task],
-            attempts,
+            self._earlier.get(task, 0) + attempts if attempts else 0,
             outcome,
             self.finished[task] - self.started[task],
             plan.durations[task],

@@ -27,6 +27,7 @@ from parallel_workers.wording import plural, shorten, shown, suggestion
 
 if TYPE_CHECKING:
     import threading
+    from os import PathLike
 
     from parallel_workers.events import Event
     from parallel_workers.executors import Executor
@@ -500,6 +501,8 @@ class WorkGraph:
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
+        journal: "str | PathLike[str] | None" = None,
+        resume: bool = False,
     ) -> "Run":
         """Start a run, and return at once.
 
@@ -514,6 +517,10 @@ class WorkGraph:
                 as soon as the last task that reads it has run.
             output: "task" to keep what each function prints and logs for `run.tasks[name].output`,
                 and to show nothing of it; None to leave it alone.
+            journal: The state directory in which the run is recorded, made if need be; None to
+                record nothing.
+            resume: Whether to go on with the last run of that journal: what has succeeded and does
+                the same as then is not done again, and has the value that it had.
 
         Raises:
             GraphError: The graph cannot be run as it is.
@@ -535,6 +542,8 @@ class WorkGraph:
             listen=listen,
             keep=keep,
             output=output,
+            journal=journal,
+            resume=resume,
         )
         run.begin()
         return run
@@ -549,6 +558,8 @@ class WorkGraph:
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
+        journal: "str | PathLike[str] | None" = None,
+        resume: bool = False,
     ) -> "Run":
         """Run every task, each as soon as all that it waits for has succeeded.
 
@@ -563,6 +574,8 @@ class WorkGraph:
             listen: As in `start`.
             keep: As in `start`.
             output: As in `start`.
+            journal: As in `start`.
+            resume: As in `start`.
 
         Raises:
             GraphError: The graph cannot be run as it is.
@@ -585,6 +598,8 @@ class WorkGraph:
             listen=listen,
             keep=keep,
             output=output,
+            journal=journal,
+            resume=resume,
         )
         run.attend()
         if check:
@@ -600,6 +615,8 @@ class WorkGraph:
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
+        journal: "str | PathLike[str] | None" = None,
+        resume: bool = False,
     ) -> "Run":
         """Run every task, coroutine functions on the running event loop of asyncio.
 
@@ -617,6 +634,8 @@ class WorkGraph:
             listen: As in `start`; called on the loop.
             keep: As in `start`.
             output: As in `start`.
+            journal: As in `start`.
+            resume: As in `start`.
 
         Raises:
             GraphError: The graph cannot be run as it is.
@@ -638,7 +657,14 @@ class WorkGraph:
 
         loop = RunningLoop()
         run = self.start(
-            jobs=jobs, on=loop, keep_going=keep_going, listen=listen, keep=keep, output=output
+            jobs=jobs,
+            on=loop,
+            keep_going=keep_going,
+            listen=listen,
+            keep=keep,
+            output=output,
+            journal=journal,
+            resume=resume,
         )
         await loop.attend(run)
         if check:

@@ -2,14 +2,14 @@
 
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from queue import SimpleQueue
-from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from types import FrameType, MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from parallel_workers.driver import Driver
 from parallel_workers.errors import Cancelled, NoValueError, RunFailed, TaskRaised
-from parallel_workers.events import CommandResult, Event, Outcome, TaskEnded
+from parallel_workers.events import GOOD, CommandResult, Event, Listener, Outcome, TaskEnded
 from parallel_workers.executors import Workers
 from parallel_workers.graph import WorkGraph
 from parallel_workers.tasks import Task, TaskGroup
@@ -20,6 +20,32 @@ if TYPE_CHECKING:
     from parallel_workers.starting import Commands, Shield
 
 T = TypeVar("T")
+
+
+def _nothing(outcome: Outcome) -> None:
+    """Nothing was recorded, so that nothing is to be closed."""
+
+
+class Beginning(NamedTuple):
+    """What a run begins with.
+
+    Attributes:
+        run: Its id.
+        place: The directory in which the logs of commands are kept; None for one that goes.
+        done: The tasks that an earlier run has done.
+        earlier: By task, how many attempts earlier runs made.
+        values: By task that is done, its value.
+        listeners: Who is told of all events before anybody else, in order.
+        close: Told how the run ended, when it has.
+    """
+
+    run: str
+    place: str | None = None
+    done: Collection[int] = frozenset()
+    earlier: Mapping[int, int] = MappingProxyType({})
+    values: Mapping[int, Any] = MappingProxyType({})
+    listeners: Sequence[Listener] = ()
+    close: Callable[[Outcome], None] = _nothing
 
 
 class TaskRun:
@@ -138,7 +164,7 @@ class Run:
 
     def __init__(
         self,
-        run: str,
+        beginning: Beginning,
         graph: WorkGraph,
         driver: Driver,
         begin: Callable[[], Workers],
@@ -146,7 +172,7 @@ class Run:
         shields: Sequence["Shield"],
         outputs: Mapping[int, "TaskOutput"],
     ) -> None:
-        self.id = run
+        self.id = beginning.run
         self.graph = graph
         self.outputs = outputs
         self._driver = driver
@@ -154,6 +180,7 @@ class Run:
         self._workers: Workers | None = None
         self._commands = commands
         self._shields = shields
+        self._close = beginning.close
         self._joined = False
 
     @overload
@@ -177,7 +204,7 @@ class Run:
         number = key.number if isinstance(key, Task) else self.graph.number(key)
         task = self._driver.plan.numbers[number]
         outcome = self._driver.outcome(task)
-        if outcome is Outcome.SUCCEEDED:
+        if outcome in GOOD:
             return self._driver.values[task]
         how = "has not ended" if outcome is None else f"has no value: {_words(outcome)}"
         raise NoValueError(
@@ -203,7 +230,7 @@ class Run:
     @property
     def succeeded(self) -> bool:
         """Whether every task has ended, and ended well."""
-        return self.over and self.outcomes[Outcome.SUCCEEDED] == len(self.graph)
+        return self.over and sum(self.outcomes[good] for good in GOOD) == len(self.graph)
 
     @property
     def seconds(self) -> float:
@@ -236,6 +263,7 @@ class Run:
             self._joined = True
             if self._commands is not None:
                 self._commands.close()
+            self._close(Outcome.SUCCEEDED if self.succeeded else Outcome.FAILED)
         return True
 
     def cancel(self) -> None:

@@ -25,13 +25,13 @@ from parallel_workers.commands import CommandRunner
 from parallel_workers.cores import usable_cores
 from parallel_workers.driver import Driver
 from parallel_workers.errors import GraphError, UsageError
-from parallel_workers.events import Event
+from parallel_workers.events import Event, Listener
 from parallel_workers.executors import Executor, Workers
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import Keep, Listen, Output, WorkGraph
 from parallel_workers.logs import KeptLogs
 from parallel_workers.plan import Plan
-from parallel_workers.run import Run
+from parallel_workers.run import Beginning, Run
 from parallel_workers.state import new_passing_run, remove_run, run_id
 from parallel_workers.wording import at_most, plural, shorten, shown, suggestion
 
@@ -62,6 +62,8 @@ def prepare(
     listen: Listen | None,
     keep: Keep,
     output: Output | None,
+    journal: str | os.PathLike[str] | None,
+    resume: bool,
 ) -> Run:
     """Return a run that has yet to begin; the arguments are those of `WorkGraph.run`.
 
@@ -75,17 +77,28 @@ def prepare(
         raise UsageError(f'keep={shown(keep)}: give "all" or "leaves"')
     if output not in (None, "task"):
         raise UsageError(f'output={shown(output)}: give "task" to keep what each task prints')
+    if resume and journal is None:
+        raise UsageError("resume=True needs the journal of the earlier run: journal=PATH")
     plan = graph.compiled()
     shields = [] if listen is None else [Shield(listen)]
-    driver = Driver(plan, Frontier.of(plan, keep_going=keep_going), jobs, shields)
-    run = run_id(time.time(), int.from_bytes(os.urandom(2)))
-    bodies, commands = _bodies_of(plan, driver, run)
+    if journal is None:
+        beginning = Beginning(run_id(time.time(), int.from_bytes(os.urandom(2))))
+    else:
+        from parallel_workers.recorded import record
+
+        beginning = record(plan, os.fspath(journal), jobs, resume=resume)
+    frontier = Frontier.of(plan, keep_going=keep_going, done=beginning.done)
+    listeners: list[Listener] = [*beginning.listeners, *shields]
+    driver = Driver(plan, frontier, jobs, listeners, beginning.done, beginning.earlier)
+    for task, value in beginning.values.items():
+        driver.values[task] = value
+    bodies, commands = _bodies_of(plan, driver, beginning)
     capture = None if output is None else _capture(plan, driver, bodies)
     if keep == "leaves":
         let_go_early(plan, bodies, driver.values)
 
     def begin() -> Workers:
-        driver.begin(run)
+        driver.begin(beginning.run)
         try:
             return executor.start(driver, bodies)
         except BaseException:
@@ -96,7 +109,7 @@ def prepare(
 
     graph.runs.append(driver.over)
     outputs = {} if capture is None else capture.outputs
-    return Run(run, graph, driver, begin, commands, shields, outputs)
+    return Run(beginning, graph, driver, begin, commands, shields, outputs)
 
 
 def _capture(plan: Plan, driver: Driver, bodies: list[Body]) -> "Capture":
@@ -115,7 +128,9 @@ def _checked_jobs(jobs: int | None) -> int:
     return jobs
 
 
-def _bodies_of(plan: Plan, driver: Driver, run: str) -> tuple[list[Body], "Commands | None"]:
+def _bodies_of(
+    plan: Plan, driver: Driver, beginning: Beginning
+) -> tuple[list[Body], "Commands | None"]:
     """Return, by task, what it runs, and what all commands share if there are any."""
     bodies = function_bodies(plan, driver.values)
     if None not in bodies:
@@ -129,7 +144,7 @@ def _bodies_of(plan: Plan, driver: Driver, run: str) -> tuple[list[Body], "Comma
             f"{plural(len(lacking), 'task')} with nothing to run; give each a function or a "
             f"command: {names}"
         )
-    commands = Commands(run, plan.tasks)
+    commands = Commands(beginning.run, plan.tasks, beginning.place)
     given = cast(dict[int, CommandText], texts)
     for task, body in command_bodies(plan, given, commands.runner, driver.attempt).items():
         bodies[task] = body
@@ -169,16 +184,17 @@ class Commands:
     Args:
         run: The id of the run.
         expected: About how many commands there are.
+        place: The directory in which their logs are kept for good; None for one that goes.
 
     Raises:
         UsageError: There is no place for logs.
     """
 
-    def __init__(self, run: str, expected: int) -> None:
-        _, place = new_passing_run()
+    def __init__(self, run: str, expected: int, place: str | None) -> None:
+        logs = _LentLogs(new_passing_run()[1]) if place is None else KeptLogs(place)
         self._children = Children(GRACE, expected)
         env = {**os.environb, b"PW_RUN": run.encode()}
-        self.runner = CommandRunner(self._children, _LentLogs(place), env)
+        self.runner = CommandRunner(self._children, logs, env)
 
     def end(self, signum: signal.Signals) -> None:
         """Send a signal to all commands, and SIGKILL when they have had their time."""

@@ -1,8 +1,10 @@
 """The state directory: where what is kept of runs lies, a directory for each run."""
 
 import contextlib
+import fcntl
 import os
 import time
+from collections.abc import Iterator
 
 from parallel_workers.errors import UsageError
 
@@ -11,6 +13,9 @@ STATE_DIRECTORY = ".parallel-workers"
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = 1_600_000_000
+
+_LOOKING = 0.5
+"""For how many seconds at most somebody else who looks at the lock of a run may hold it."""
 
 
 def run_id(now: float, salt: int) -> str:
@@ -46,14 +51,34 @@ def new_run(state: str) -> tuple[str, str]:
     Raises:
         UsageError: The directory cannot be made.
     """
+    make_state(state)
+    with _reasons(state):
+        return _make_unique(f"{state}/runs/")
+
+
+def make_state(state: str) -> None:
+    """Make a state directory, if it does not exist.
+
+    Args:
+        state: Its path.
+
+    Raises:
+        UsageError: It cannot be made.
+    """
     if not state:
         raise UsageError("--state needs the path of a directory; it is empty")
-    try:
+    with _reasons(state):
         if not os.path.isdir(state):
-            os.makedirs(state)
+            os.makedirs(state, mode=0o700)
             _hide_from_git(state)
         os.makedirs(f"{state}/runs", mode=0o700, exist_ok=True)
-        return _make_unique(f"{state}/runs/")
+
+
+@contextlib.contextmanager
+def _reasons(state: str) -> Iterator[None]:
+    """Say of what goes wrong inside what it means for the state directory."""
+    try:
+        yield
     except OSError as error:
         raise UsageError(
             f"the state directory {state} cannot be used: {error.strerror}; "
@@ -79,6 +104,69 @@ def new_passing_run() -> tuple[str, str]:
         ) from None
 
 
+def lock_run(directory: str) -> int:
+    """Take the lock of a run, which tells that a process is at it.
+
+    Args:
+        directory: That of the run.
+
+    Returns:
+        A file descriptor; the lock lasts until it is closed, at the latest until this process ends.
+
+    Raises:
+        UsageError: Another process has the lock.
+        OSError: There can be no lock.
+    """
+    fd = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + _LOOKING
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(0.01)
+                continue
+            process = os.read(fd, 20).decode(errors="replace")
+            os.close(fd)
+            run = os.path.basename(directory)
+            raise UsageError(
+                f"run {run} is running, in process {process}; wait for its end, or end it"
+            ) from None
+        except OSError:
+            os.close(fd)
+            raise
+        break
+    with contextlib.suppress(OSError):
+        os.truncate(fd, 0)
+        os.write(fd, b"%d" % os.getpid())
+    return fd
+
+
+def is_locked(directory: str) -> bool:
+    """Return whether a process is at the run that has this directory."""
+    try:
+        fd = os.open(f"{directory}/lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def user_name() -> str:
+    """Return the name of the user of this process; the number where there is no name."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 def remove_run(directory: str) -> None:
     """Remove the directory of a run and the files in it; what cannot be removed stays."""
     with contextlib.suppress(OSError):
@@ -99,5 +187,6 @@ def _make_unique(prefix: str) -> tuple[str, str]:
 
 def _hide_from_git(state: str) -> None:
     """Keep git from showing a directory that we made; in another's this would hide their files."""
-    with open(f"{state}/.gitignore", "w", encoding="ascii") as file:
-        file.write("*\n")
+    fd = os.open(f"{state}/.gitignore", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(b"*\n")

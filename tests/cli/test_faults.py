@@ -118,6 +118,20 @@ def test_few_file_descriptors_are_enough(tmp_path: Path) -> None:
     assert ended.output.splitlines()[-1].startswith("60 succeeded in")
 
 
+def test_many_workers_need_few_file_descriptors(tmp_path: Path) -> None:
+    names = [f"t{number}" for number in range(500)]
+    write_work(tmp_path, dict.fromkeys(names, "touch up.$PW_TASK; cat < go"))
+    os.mkfifo(tmp_path / "go")
+    few = limit(resource.RLIMIT_NOFILE, 256)
+    with started(tmp_path, "run", "-j", "500", preexec_fn=few) as program:
+        program.wait_for(*(f"up.{name}" for name in names))
+        # As soon as it is opened for writing, all go on.
+        os.close(os.open(tmp_path / "go", os.O_WRONLY))
+        ended = program.end()
+    assert (ended.status, ended.errors) == (0, "")
+    assert ended.output.splitlines()[-1].startswith("500 succeeded in")
+
+
 def test_an_interrupt_needs_no_file_descriptor(tmp_path: Path) -> None:
     names = [f"t{number}" for number in range(20)]
     task = {"command": "trap '' INT; touch up.$PW_TASK; exec sleep 300", "timeout": 600}
@@ -153,14 +167,18 @@ def test_logs_that_are_deleted_during_the_run_fail_what_comes_after(tmp_path: Pa
     }
     write_work(tmp_path, tasks)
     ended = run(tmp_path, "run", "-k", "-j", "1", "a", "b")
-    assert (ended.status, ended.errors) == (1, "")
+    assert ended.status == 1
+    assert ended.errors.startswith("warning: not all was recorded: ")
     assert failure_of("b", ended.output).startswith("its log cannot be written: No such file")
     assert not (tmp_path / "b.ran").exists()
 
 
 @pytest.fixture
 def crowded(tmp_path: Path) -> Callable[[int], list[str]]:
-    """What starts a program as a user who may have so many processes and threads at once."""
+    """What starts a program as a user who may have so many processes and threads at once.
+
+    Two of them are the program itself and its guardian.
+    """
     user = str(1_000_000 + uuid.uuid4().int % 1_000_000_000)
     tmp_path.chmod(0o777)
 
@@ -178,7 +196,7 @@ def crowded(tmp_path: Path) -> Callable[[int], list[str]]:
 @needs_root
 @pytest.mark.program("setpriv")
 @pytest.mark.program("prlimit")
-@pytest.mark.parametrize(("jobs", "most"), [("0", 8), ("2", 5), ("1", 3)])
+@pytest.mark.parametrize(("jobs", "most"), [("0", 9), ("2", 6), ("1", 4)])
 def test_where_there_is_no_room_for_a_process_the_run_waits_for_it(
     tmp_path: Path, crowded: Callable[[int], list[str]], jobs: str, most: int
 ) -> None:
@@ -195,7 +213,7 @@ def test_where_there_will_be_no_room_for_a_process_the_task_fails(
     tmp_path: Path, crowded: Callable[[int], list[str]]
 ) -> None:
     write_work(tmp_path, {"a": ["true"]})
-    ended = run(tmp_path, "run", before=crowded(2))
+    ended = run(tmp_path, "run", before=crowded(3))
     assert (ended.status, ended.errors) == (1, "")
     assert failure_of("a", ended.output) == "the system allows no more processes"
 
@@ -207,7 +225,7 @@ def test_an_interrupt_ends_the_wait_for_room(
     tmp_path: Path, crowded: Callable[[int], list[str]]
 ) -> None:
     write_work(tmp_path, {"a": ["true"]})
-    with started(tmp_path, "run", before=crowded(2)) as program:
+    with started(tmp_path, "run", before=crowded(3)) as program:
         program.wait_for(".parallel-workers/runs")
         until(lambda: len(os.listdir(f"/proc/{program.pid}/task")) == 2)
         program.send(signal.SIGINT)
@@ -243,9 +261,8 @@ def small(tmp_path: Path) -> Iterator[Path]:
 @needs_root
 @pytest.mark.program("mount")
 def test_no_room_for_a_log_fails_its_task_only(tmp_path: Path, small: Path) -> None:
-    tasks = {f"t{number}": {"command": f"touch ran.{number}"} for number in range(9)}
-    write_work(tmp_path, tasks)
-    ended = run(tmp_path, "run", "-k", "-j", "1", "--state", "small/state")
+    write_work(tmp_path, {f"t{number}": f"touch ran.{number}; echo x" for number in range(9)})
+    ended = run(tmp_path, "run", "-k", "-j", "1", "--no-journal", env={"TMPDIR": str(small)})
     assert (ended.status, ended.errors) == (1, "")
     ran = len(list(tmp_path.glob("ran.*")))
     assert 0 < ran < 9
@@ -258,21 +275,36 @@ def test_no_room_for_a_log_fails_its_task_only(tmp_path: Path, small: Path) -> N
 @pytest.mark.program("mount")
 def test_output_for_which_there_is_no_room_fails_its_task_only(tmp_path: Path, small: Path) -> None:
     write_work(tmp_path, {"big": "head -c 1000000 /dev/zero", "none": GOOD})
-    ended = run(tmp_path, "run", "-k", "-j", "1", "--state", "small/state")
+    ended = run(tmp_path, "run", "-k", "-j", "1", "--no-journal", env={"TMPDIR": str(small)})
     assert (ended.status, ended.errors) == (1, "")
     assert failure_of("big", ended.output).startswith("exit status 1")
     assert (tmp_path / "ran").exists()
 
 
-@needs_root
-@pytest.mark.program("mount")
-def test_no_room_for_the_state_is_an_error_before_anything_runs(
-    tmp_path: Path, small: Path
-) -> None:
+@pytest.fixture
+def full(small: Path) -> Path:
+    """A directory on a disk with room for nothing."""
     for number in range(7):
         (small / str(number)).touch()
+    return small
+
+
+@needs_root
+@pytest.mark.program("mount")
+def test_no_room_for_the_state_leaves_a_run_unrecorded(tmp_path: Path, full: Path) -> None:
     write_work(tmp_path, {"a": GOOD})
-    ended = run(tmp_path, "run", "--state", "small/state")
+    ended = run(tmp_path, "run", "--state", str(full / "state"))
+    assert ended.status == 3
+    assert ended.errors.startswith("warning: not all was recorded: ")
+    assert "No space left on device" in ended.errors
+    assert (tmp_path / "ran").exists()
+
+
+@needs_root
+@pytest.mark.program("mount")
+def test_no_room_for_any_log_is_an_error_before_anything_runs(tmp_path: Path, full: Path) -> None:
+    write_work(tmp_path, {"a": GOOD})
+    ended = run(tmp_path, "run", "--no-journal", env={"TMPDIR": str(full)})
     assert (ended.status, ended.output) == (2, "")
-    assert "small/state cannot be used: No space left on device" in ended.errors
+    assert f"nothing can be written to {full}: No space left on device" in ended.errors
     assert not (tmp_path / "ran").exists()

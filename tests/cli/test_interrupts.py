@@ -1,15 +1,21 @@
 """Signals: what the children get and when, what is told, and that nothing of them is left."""
 
+import contextlib
+import fcntl
 import os
+import random
 import re
 import select
 import signal
 import subprocess
+import termios
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.program import Running, run, run_directory, started, until, write_work
+from tests.reports.screen import Pty
+from tests.support.program import WORDS, Running, run, run_directory, started, until, write_work
 
 STUBBORN = "trap '' INT TERM HUP; touch $PW_TASK.up; while :; do sleep 0.05; done"
 PATIENT = "touch $PW_TASK.up; sleep 300"
@@ -28,13 +34,8 @@ def nothing_left(program: Running) -> bool:
 
 @pytest.mark.parametrize(
     ("signum", "status"),
-    [
-        (signal.SIGINT, 130),
-        (signal.SIGTERM, 143),
-        (signal.SIGHUP, 129),
-        (signal.SIGQUIT, 131),
-    ],
-    ids=["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
 )
 def test_an_interrupt_ends_everything_and_says_what_became_of_it(
     tmp_path: Path, signum: signal.Signals, status: int
@@ -70,17 +71,6 @@ def test_children_get_the_signal_then_sigterm_then_are_killed(
         assert nothing_left(program)
     assert ended.status == 128 + signum
     assert (tmp_path / "got").read_text().split() == [signum.name.removeprefix("SIG"), "TERM"]
-
-
-def test_a_quit_kills_at_once_whatever_the_grace(tmp_path: Path) -> None:
-    write_work(tmp_path, {"a": RECORDING})
-    with started(tmp_path, "run", "--grace", "1000") as program:
-        program.wait_for("a.up")
-        program.send(signal.SIGQUIT)
-        ended = program.end()
-        assert nothing_left(program)
-    assert ended.status == 131
-    assert not (tmp_path / "got").exists() or (tmp_path / "got").read_text() == ""
 
 
 def test_a_child_that_cleans_up_is_given_the_time(tmp_path: Path) -> None:
@@ -238,7 +228,7 @@ def test_an_interrupt_during_retries_gives_up_on_them(tmp_path: Path) -> None:
     output = tmp_path / "output"
     with output.open("wb") as file, started(tmp_path, "run", stdout=file) as program:
         until(lambda: "trying again" in output.read_text())
-        until(lambda: len(list(run_directory(tmp_path).iterdir())) == 2)
+        until(lambda: len(list(run_directory(tmp_path).glob("*.log"))) == 2)
         program.send(signal.SIGINT)
         assert program.end().status == 130
         assert nothing_left(program)
@@ -288,3 +278,321 @@ def test_an_interrupt_ends_a_run_whose_output_nobody_takes(
     os.close(reader)
     os.close(writer)
     assert (ended.status, ended.errors) == (128 + signum, "")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_quit_says_where_the_run_stands_and_it_goes_on(tmp_path: Path, times: int) -> None:
+    """Twice, since a second Ctrl-C does what no second SIGQUIT should."""
+    waiting = "echo $$ > $PW_TASK.pid; touch $PW_TASK.up; until [ -e go ]; do sleep 0.02; done"
+    write_work(tmp_path, {"a": waiting, "b": waiting})
+    errors = tmp_path / "errors"
+    with errors.open("wb") as file, started(tmp_path, "run", "-j", "2", stderr=file) as program:
+        program.wait_for("a.up", "b.up")
+        for lines in range(3, 3 * times + 1, 3):
+            program.send(signal.SIGQUIT)
+            until(partial(_has_lines, errors, lines))
+        (tmp_path / "go").touch()
+        ended = program.end()
+    assert ended.status == 0
+    assert ended.output.splitlines()[-1].startswith("2 succeeded in")
+    directory = run_directory(tmp_path).relative_to(tmp_path)
+    told = errors.read_text().splitlines()
+    assert told[::3] == ["2 tasks running"] * times
+    for number, (name, line) in enumerate(zip("ab", sorted(told[-2:]), strict=True), 1):
+        pid = (tmp_path / f"{name}.pid").read_text().strip()
+        assert line.startswith(f"  {name}  ")
+        assert line.endswith(f"s  process {pid}  log {directory}/{number}-{name}.1.log")
+
+
+def _has_lines(path: Path, count: int) -> bool:
+    return path.read_text().count("\n") == count
+
+
+def test_a_quit_is_answered_though_nobody_takes_the_output(tmp_path: Path) -> None:
+    write_work(tmp_path, {"loud": "head -c 1000000 /dev/zero", "a": PATIENT})
+    errors = tmp_path / "errors"
+    reader, writer = os.pipe()
+    with (
+        errors.open("wb") as file,
+        started(tmp_path, "run", "-j", "2", stdout=writer, stderr=file) as program,
+    ):
+        program.wait_for("a.up")
+        until(lambda: select.select([reader], [], [], 0)[0] != [])
+        program.send(signal.SIGQUIT)
+        until(lambda: "a  " in errors.read_text())
+    os.close(reader)
+    os.close(writer)
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+JOB = ("bash", "-c", 'set -m; "$@"; touch stopped; until [ -e fg ]; do sleep 0.02; done; fg', "-")
+"""A shell that has control of its jobs: when the program has stopped, it waits to let it go on."""
+
+TWO_GROUPS = (
+    "timeout 300 sh -c 'echo $$ > part; mv part other; while :; do sleep 0.02; done' &"
+    " echo $$ > pid; until [ -e other ]; do sleep 0.02; done;"
+    " touch a.up; until [ -e go ]; do sleep 0.02; done; exit 3"
+)
+
+
+def _states(directory: Path) -> set[str]:
+    """The states of the two processes that `TWO_GROUPS` writes the ids of."""
+    states = set()
+    for name in ("pid", "other"):
+        stat = Path(f"/proc/{(directory / name).read_text().strip()}/stat").read_text()
+        states.add(stat[stat.rindex(")") + 2])
+    return states
+
+
+def _words(pid: int) -> list[bytes]:
+    """The words that a process was started with; none if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _runner(program: Running) -> int:
+    """The process of the program itself, where a shell has started it."""
+    return next(
+        pid
+        for pid in program.left_behind()
+        if b"parallel_workers" in _words(pid) and pid != program.pid
+    )
+
+
+class Keyboard(Pty):
+    """A terminal that can be typed at."""
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._master, keys)
+
+
+@pytest.mark.program("bash")
+@pytest.mark.parametrize("terminal", [True, False], ids=["Ctrl-Z", "SIGTSTP"])
+def test_a_stop_stops_the_children_too_until_the_run_goes_on(
+    tmp_path: Path, terminal: bool
+) -> None:
+    write_work(tmp_path, {"a": TWO_GROUPS})
+    with contextlib.ExitStack() as stack:
+        pty = Keyboard(columns=100)
+        stack.enter_context(pty)
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), pty.fd) if terminal else {}
+        program = stack.enter_context(
+            started(
+                tmp_path,
+                "run",
+                before=JOB,
+                env={"TERM": "xterm"},
+                start_new_session=True,
+                preexec_fn=_take_terminal if terminal else None,
+                **streams,
+            )
+        )
+        program.wait_for("a.up")
+        until(lambda: _states(tmp_path) <= {"S", "R"})
+        if terminal:
+            until(lambda: "1 running" in pty.screen().rows[-1])
+            pty.press(b"\x1a")
+        else:
+            os.kill(_runner(program), signal.SIGTSTP)
+        program.wait_for("stopped")
+        until(lambda: _states(tmp_path) == {"T"})
+        if terminal:
+            assert [row for row in pty.screen().rows if "running" in row] == []
+        (tmp_path / "fg").touch()
+        until(lambda: _states(tmp_path) <= {"S", "R"})
+        if terminal:
+            until(lambda: "1 running" in pty.screen().rows[-1])
+        (tmp_path / "go").touch()
+        assert program.end().status == 1
+
+
+@pytest.mark.program("bash")
+def test_a_stopped_run_can_be_ended(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": f"trap 'touch got; exit 4' TERM; {TWO_GROUPS}"})
+    with started(tmp_path, "run", before=JOB, start_new_session=True) as program:
+        program.wait_for("a.up")
+        runner = _runner(program)
+        os.kill(runner, signal.SIGTSTP)
+        program.wait_for("stopped")
+        os.kill(runner, signal.SIGTERM)
+        (tmp_path / "fg").touch()
+        ended = program.end()
+        assert nothing_left(program)
+    assert ended.status == 143
+    assert (tmp_path / "got").exists()
+
+
+def test_a_stop_that_nobody_could_end_is_none(tmp_path: Path) -> None:
+    """The system lets no process stop whose group has no parent that would let it go on."""
+    write_work(tmp_path, {"a": TWO_GROUPS})
+    with started(tmp_path, "run", start_new_session=True) as program:
+        program.wait_for("a.up")
+        program.send(signal.SIGTSTP)
+        until(lambda: _pending(program.pid) == 0)
+        (tmp_path / "go").touch()
+        assert program.end().status == 1
+
+
+def test_a_signal_to_go_on_reaches_children_that_have_been_stopped(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "touch a.up; kill -STOP $$; echo on"})
+    with started(tmp_path, "run") as program:
+        program.wait_for("a.up")
+        leader = next(pid for pid in program.left_behind() if os.getsid(pid) == pid != program.pid)
+        until(lambda: Path(f"/proc/{leader}/stat").read_text().split()[2] == "T")
+        program.send(signal.SIGCONT)
+        assert program.end().status == 0
+
+
+@pytest.fixture
+def escaped(tmp_path: Path) -> str:
+    """A command that leaves a daemon: forked twice, in a session of its own, deaf to signals."""
+    (tmp_path / "daemon").write_text(STUBBORN)
+    return "(setsid sh -c '(setsid sh daemon &)' &)"
+
+
+def _guardian(directory: Path) -> int | None:
+    """The process id of the guardian of the only run that was made in `directory`."""
+    name = f"parallel-workers, guardian of run {run_directory(directory).name}".encode()
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return next((pid for pid in pids if name in _words(pid)), None)
+
+
+def _no_guardian(directory: Path) -> bool:
+    return _guardian(directory) is None
+
+
+@pytest.mark.program("setsid")
+@pytest.mark.parametrize(
+    "signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda s: s.name
+)
+def test_however_a_run_is_ended_early_none_of_its_processes_is_left(
+    tmp_path: Path, escaped: str, signum: signal.Signals
+) -> None:
+    tasks: dict[str, object] = {f"t{number}": f"{escaped}; sleep 300" for number in range(3)}
+    tasks["ended"] = {"command": escaped, "duration": 9}
+    tasks["stubborn"] = STUBBORN
+    write_work(tmp_path, tasks)
+    with started(tmp_path, "run", "-j", "0", "--grace", "0.2") as program:
+        program.wait_for(*(f"{name}.up" for name in tasks))
+        program.send(signum)
+        ended = program.end()
+        if signum is signal.SIGKILL:
+            until(lambda: nothing_left(program))
+        assert nothing_left(program)
+        until(lambda: _no_guardian(tmp_path))
+    assert ended.status == (-signum if signum is signal.SIGKILL else 128 + signum)
+
+
+@pytest.mark.program("setsid")
+@pytest.mark.parametrize("seed", range(6))
+def test_a_run_that_is_killed_at_any_moment_leaves_no_process(
+    tmp_path: Path, escaped: str, seed: int
+) -> None:
+    quick = {f"quick{number}": "true" for number in range(200)}
+    leaving = {f"leaving{number}": "setsid sleep 300 &" for number in range(20)}
+    write_work(tmp_path, {**leaving, **quick, "escaped": escaped, "deaf": STUBBORN})
+    with started(tmp_path, "run", "-j", "8") as program:
+        program.wait_for(".parallel-workers/runs")
+        logs = random.Random(seed).randrange(200)
+        runs = tmp_path / ".parallel-workers" / "runs"
+        until(lambda: len(list(runs.glob("*/*.log"))) >= logs)
+        program.send(signal.SIGKILL)
+        program.end()
+        until(lambda: nothing_left(program))
+        until(lambda: _no_guardian(tmp_path))
+        assert nothing_left(program)
+
+
+@pytest.mark.program("setsid")
+def test_what_has_escaped_gets_the_signals_that_children_get(tmp_path: Path) -> None:
+    (tmp_path / "daemon").write_text(RECORDING)
+    first = "setsid sh daemon &"
+    write_work(tmp_path, {"first": first, "a": {"command": PATIENT, "after": ["first"]}})
+    with started(tmp_path, "run", "--grace", "1") as program:
+        program.wait_for("a.up", "first.up")
+        program.send(signal.SIGHUP)  # a shell has what it starts in the background ignore SIGINT
+        assert program.end().status == 129
+        assert nothing_left(program)
+    assert (tmp_path / "got").read_text().split() == ["HUP", "TERM"]
+
+
+@pytest.mark.program("setsid")
+def test_a_second_ctrl_c_kills_what_has_escaped_and_is_all_that_is_left(
+    tmp_path: Path, escaped: str
+) -> None:
+    write_work(tmp_path, {"first": escaped, "a": {"command": PATIENT, "after": ["first"]}})
+    with started(tmp_path, "run", "--grace", "1h") as program:
+        program.wait_for("a.up", "first.up")
+        program.send(signal.SIGINT)
+        until(lambda: len(program.left_behind()) <= 3)  # with a `sleep` of what has escaped
+        program.send(signal.SIGINT)
+        assert program.end().status == 130
+        assert nothing_left(program)
+
+
+@pytest.mark.program("setsid")
+@pytest.mark.parametrize("command", ["true", "false"])
+def test_what_tasks_leave_running_on_purpose_lives_on_after_a_run(
+    tmp_path: Path, escaped: str, command: str
+) -> None:
+    write_work(tmp_path, {"daemon": escaped, "end": {"command": command, "after": ["daemon"]}})
+    with started(tmp_path, "run") as program:
+        program.wait_for("daemon.up")
+        assert program.end().status == (command == "false")
+        assert _no_guardian(tmp_path)
+        assert not nothing_left(program)
+
+
+@pytest.mark.program("setsid")
+def test_without_the_mark_of_the_runner_in_its_environment_a_process_always_lives_on(
+    tmp_path: Path,
+) -> None:
+    daemon = "env -u PW_RUNNER setsid sh -c 'touch daemon.up; while :; do sleep 0.05; done' &"
+    write_work(tmp_path, {"daemon": daemon, "a": {"command": PATIENT, "after": ["daemon"]}})
+    with started(tmp_path, "run") as program:
+        program.wait_for("daemon.up", "a.up")
+        program.send(signal.SIGINT)
+        assert program.end().status == 130
+        assert not nothing_left(program)
+
+
+def test_a_run_within_a_run_ends_with_it(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    write_work(inner, {"deep": f"{STUBBORN.replace('$PW_TASK', '../deep')}"})
+    write_work(tmp_path, {"outer": {"command": [*WORDS, "run"], "cwd": "inner"}})
+    with started(tmp_path, "run") as program:
+        program.wait_for("deep.up")
+        program.send(signal.SIGKILL)
+        program.end()
+        until(lambda: nothing_left(program))
+
+
+def test_what_reads_our_output_sees_its_end_when_we_are_killed(tmp_path: Path) -> None:
+    """Nothing that we have started holds it open."""
+    write_work(tmp_path, {"a": f"({STUBBORN}) & wait"})
+    with started(tmp_path, "run") as program:
+        program.wait_for("a.up")
+        program.send(signal.SIGKILL)
+        assert program.end().status == -signal.SIGKILL
+
+
+def test_a_killed_guardian_is_replaced_and_told_of(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "touch a.up; until [ -e go ]; do sleep 0.02; done"})
+    with started(tmp_path, "run") as program:
+        program.wait_for("a.up")
+        first = _guardian(tmp_path)
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        until(lambda: _guardian(tmp_path) not in (None, first))
+        (tmp_path / "go").touch()
+        ended = program.end()
+        assert _no_guardian(tmp_path)
+    assert ended.status == 0
+    assert ended.errors.startswith("warning: the guardian, ")
+    assert ended.errors.count("\n") == 1

@@ -191,7 +191,7 @@ def test_retries_are_numbered_and_each_has_its_log(tmp_path: Path) -> None:
     assert ended.status == 0
     assert ended.output.count("trying again") == 2
     logs = run_directory(tmp_path)
-    assert sorted(path.name for path in logs.iterdir()) == [
+    assert sorted(path.name for path in logs.glob("*.log")) == [
         f"1-flaky.{attempt}.log" for attempt in (1, 2, 3)
     ]
     assert (logs / "1-flaky.2.log").read_text() == "attempt 2\n"
@@ -243,7 +243,7 @@ def test_a_name_is_never_more_than_a_name(tmp_path: Path) -> None:
     told = [path.read_text().splitlines() for path in tmp_path.glob("told.*")]
     assert sorted(told) == sorted([name, name] for name in ODD_NAMES)
     assert not (tmp_path / "owned").exists()
-    assert len(list(run_directory(tmp_path).iterdir())) == len(ODD_NAMES)
+    assert len(list(run_directory(tmp_path).glob("*.log"))) == len(ODD_NAMES)
 
 
 @pytest.mark.parametrize("name", ["-rf", "--help", "it's", "a b", "$(false)", "𠀀" * 3000])
@@ -277,7 +277,7 @@ def test_logs_are_for_their_owner_only(tmp_path: Path) -> None:
     write_work(tmp_path, {"a/b": "echo secret"})
     run(tmp_path, "run", preexec_fn=lambda: os.umask(0o022))
     logs = run_directory(tmp_path)
-    [log] = logs.iterdir()
+    [log] = logs.glob("*.log")
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (logs.parent, logs, log)]
     assert modes == [0o700, 0o700, 0o600]
     assert (log.name, log.read_text()) == ("1-a_b.1.log", "secret\n")

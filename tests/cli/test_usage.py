@@ -98,11 +98,13 @@ def test_the_error_without_any_work_file_says_what_was_looked_for(tmp_path: Path
     assert "build is no file" in complaint(tmp_path, "run", "build")
 
 
-def test_a_state_directory_that_cannot_be_made_is_an_error(here: Path) -> None:
-    said = complaint(here, "run", "a", "--state", "work.json/state")
-    assert said.startswith("the state directory work.json/state cannot be used: Not a directory")
-    assert "--no-journal" in said
+def test_a_state_directory_that_cannot_be_made_costs_the_record_and_not_the_run(here: Path) -> None:
     assert complaint(here, "run", "a", "--state", "").startswith("--state needs")
+    ended = run(here, "run", "a", "--state", "work.json/state")
+    assert ended.status == 3
+    said = "the state directory work.json/state cannot be used: Not a directory"
+    assert said in ended.errors
+    assert "--no-journal" in ended.errors
 
 
 def test_a_place_for_passing_logs_that_does_not_exist_is_an_error(here: Path) -> None:
@@ -125,7 +127,8 @@ def test_an_unreadable_file_is_named(here: Path) -> None:
 def test_without_a_verb_the_help_is_shown(tmp_path: Path) -> None:
     ended = run(tmp_path)
     assert (ended.status, ended.output) == (2, "")
-    assert [v for v in ("run", "plan", "check", "convert", "schema") if f"\n  {v} " not in ended.errors] == []
+    verbs = ("run", "plan", "check", "convert", "schema", "runs", "show", "logs", "mark")
+    assert [verb for verb in verbs if f"\n  {verb} " not in ended.errors] == []
 
 
 @pytest.mark.parametrize("verb", ["run", "plan", "check", "convert", "schema"])

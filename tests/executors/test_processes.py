@@ -47,7 +47,8 @@ def _nothing_is_left() -> Iterator[None]:
     WorkGraph().run(on="processes")  # what is imported and opened once
     files, children = len(open_files()), child_processes()
     yield
-    assert len(open_files()) == files
+    # What tests before this one forgot may be closed meanwhile.
+    assert len(open_files()) <= files
     assert child_processes() == children
     assert not [t for t in threading.enumerate() if t.name.startswith(("processes", "beside"))]
 

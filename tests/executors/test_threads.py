@@ -1,6 +1,7 @@
 """Threads as workers: how many there are, what they outlive, and what if no more can come."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -246,3 +247,40 @@ def test_a_function_within_its_limit_is_not_bothered() -> None:
     for number in range(300):
         graph.add(f"t{number}", int, timeout=20)
     assert graph.run(jobs=2).succeeded
+
+
+def test_a_limit_that_is_over_before_it_begins_ends_the_run_like_any_other() -> None:
+    for _ in range(50):
+        graph = WorkGraph()
+        graph.add("slow", time.sleep, 0.002, timeout=1)
+        graph.definitions[0] = graph.definitions[0]._replace(timeout=1e-9)
+        run = graph.start(jobs=1)
+        assert run.wait(20)
+        assert run.tasks["slow"].outcome is Outcome.TIMED_OUT
+
+
+def test_an_attempt_that_was_given_up_lets_no_value_go() -> None:
+    late, over = threading.Event(), threading.Event()
+    tries: list[int] = []
+
+    def slow_at_first(value: str) -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            late.wait(20)
+            over.set()
+        return value
+
+    graph = WorkGraph()
+    value = graph.add("value", str, "here")
+    graph.add("slow", slow_at_first, value, timeout=0.05, retries=1)
+
+    def reader(value: str) -> str:
+        late.set()
+        assert over.wait(20)
+        time.sleep(0.05)
+        return value
+
+    reads = graph.add("reader", reader, value, after=["slow"])
+    last = graph.add("last", str, value, after=[reads])
+    run = graph.run(jobs=2, keep="leaves")
+    assert run[last] == "here"

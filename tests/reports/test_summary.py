@@ -142,7 +142,7 @@ def test_of_very_many_causes_the_worst_are_told() -> None:
 def test_what_an_earlier_run_did_counts_as_well_done() -> None:
     summary = summary_of(ended("a", Outcome.CACHED, attempt=0, seconds=0.0))
     assert summary.all_succeeded
-    assert summary.text(PLAIN) == "0 succeeded, 1 done in an earlier run in 2.0 s\n"
+    assert summary.text(PLAIN) == "0 succeeded, 1 cached in 2.0 s\n"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from parallel_workers.errors import ParallelWorkersError
 
 _NAME = "parallel-workers"
 
-VERBS = ("run", "plan", "check", "convert", "schema")
+VERBS = ("run", "plan", "check", "convert", "runs", "show", "logs", "mark", "schema")
 """The verbs, in the order in which the help shows them; each is a module of this package."""
 
 

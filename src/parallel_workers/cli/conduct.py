@@ -9,12 +9,16 @@ from parallel_workers.bodies import CommandText, command_bodies
 from parallel_workers.children import Children
 from parallel_workers.cli.attend import Attendant
 from parallel_workers.cli.console import tell
+from parallel_workers.cli.keeping import Keeping
 from parallel_workers.commands import CommandRunner
 from parallel_workers.driver import Driver
+from parallel_workers.errors import UsageError
+from parallel_workers.events import Listener, Outcome
 from parallel_workers.executors.threads import ThreadsExecutor
 from parallel_workers.frontier import Frontier
-from parallel_workers.logs import Logs
+from parallel_workers.guardian import Guardian
 from parallel_workers.plan import Plan
+from parallel_workers.reports.ndjson import EventLines
 from parallel_workers.reports.output import Output
 from parallel_workers.reports.progress import Progress
 from parallel_workers.reports.style import choose_style
@@ -26,49 +30,65 @@ def conduct(
     plan: Plan,
     commands: Sequence[CommandText],
     *,
-    run: str,
-    logs: Logs,
+    keeping: Keeping,
+    events: str | None,
     jobs: int,
     keep_going: bool,
     grace: float,
     rerun: Callable[[str], str],
 ) -> int:
-    """Run commands, and show on standard output what becomes of them.
+    """Run commands, and show what becomes of them.
 
     Args:
         plan: What is to be run.
         commands: By task, its command.
-        run: The id of the run.
-        logs: Where output goes.
+        keeping: What is kept of the run, and what it goes on with.
+        events: The file that events are written to, "-" for standard output, where that is for
+            them alone then; None for none.
         jobs: How many may run at once; 0 for no limit.
         keep_going: Whether a failure leaves what does not depend on it to go on.
         grace: Seconds that a command has to end when it is told to.
         rerun: Returns, for the name of a task, the line that runs it again.
 
     Returns:
-        The exit status: 0 if all succeeded, 1 if not, 128 and its number if a signal ended the run.
+        The exit status: 0 if all succeeded, 1 if not, 3 if all succeeded and the record of it is
+        incomplete, 128 and its number if a signal ended the run.
 
     Raises:
-        UsageError: The system allows no thread.
+        UsageError: The system allows no thread, or the file of events cannot be written.
     """
-    out = Output(sys.stdout.fileno())
-    terminal = find_terminal(sys.stdout.fileno(), os.environ)
+    fd = sys.stderr.fileno() if events == "-" else sys.stdout.fileno()
+    out = Output(fd)
+    terminal = find_terminal(fd, os.environ)
     style = choose_style(sys.stdout.encoding, terminal, os.environ)
     progress = Progress(out, style, terminal)
     summary = Summary(rerun)
     children = Children(grace, expected=plan.tasks)
-    attendant = Attendant(children, progress.tick)
-    frontier = Frontier.of(plan, keep_going=keep_going)
-    driver = Driver(plan, frontier, jobs, [progress, summary, attendant.listen])
-    runner = CommandRunner(children, logs, {**os.environb, b"PW_RUN": run.encode()})
+    guardian = Guardian(keeping.run)
+    attendant = Attendant(children, guardian, progress)
+    frontier = Frontier.of(plan, keep_going=keep_going, done=keeping.done)
+    journal = keeping.journal
+    listeners: list[Listener] = [progress, summary, attendant.listen]
+    stream = None if events is None else open_events(events)
+    if stream is not None:
+        listeners.insert(0, EventLines(keeping.run, stream.write))
+    if journal is not None:
+        # What anybody is told of is kept by then.
+        listeners.insert(0, journal)
+    driver = Driver(plan, frontier, jobs, listeners, keeping.done, keeping.earlier)
+    marks = {b"PW_RUN": keeping.run.encode(), b"PW_RUNNER": guardian.mark.encode()}
+    runner = CommandRunner(children, keeping.logs, {**os.environb, **marks})
     bodies = command_bodies(plan, dict(enumerate(commands)), runner, driver.attempt)
     # From here on only what the run itself makes is worth walking through.
     gc.freeze()
     gc.enable()
     with attendant.hearing():
-        driver.begin(run)
+        guardian.start()
+        driver.begin(keeping.run)
         workers = ThreadsExecutor().start(driver, list(bodies.values()))
         signum = attendant.wait(driver)
+        if signum is None:
+            guardian.release()
         if signum is not None and attendant.gave_up:
             return 128 + signum
         workers.join()
@@ -77,6 +97,45 @@ def conduct(
     out.write(style.encode(summary.text(style)))
     if out.broken is not None:
         tell(f"warning: standard output could not be written to the end: {out.broken}")
+    if guardian.trouble is not None:
+        tell(f"warning: {guardian.trouble}")
+    if stream is not None and stream.broken is not None:
+        tell(f"warning: the file of events could not be written to the end: {stream.broken}")
     if signum is not None:
-        return 128 + signum
-    return 0 if summary.all_succeeded else 1
+        outcome, status = Outcome.CANCELLED, 128 + signum
+    elif summary.all_succeeded:
+        outcome, status = Outcome.SUCCEEDED, 0
+    else:
+        outcome, status = Outcome.FAILED, 1
+    incomplete = _close(keeping, outcome)
+    return 3 if incomplete and status == 0 else status
+
+
+def open_events(file: str) -> Output:
+    """Return where lines of events go; a file begins anew.
+
+    Args:
+        file: Its path; "-" for standard output.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    if file == "-":
+        return Output(sys.stdout.fileno())
+    try:
+        return Output(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666))
+    except OSError as error:
+        raise UsageError(f"--events {file}: cannot be written: {error.strerror}") from None
+
+
+def _close(keeping: Keeping, outcome: Outcome) -> bool:
+    """Close the journal; say what it lacks, and return whether it lacks something."""
+    missing = keeping.trouble
+    if keeping.journal is not None:
+        keeping.journal.close(outcome)
+        for warning in keeping.journal.warnings:
+            tell(f"warning: {warning}")
+        missing = keeping.journal.incomplete
+    if missing is not None:
+        tell(f"warning: not all was recorded: {missing}")
+    return missing is not None

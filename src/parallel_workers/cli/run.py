@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from parallel_workers.bodies import CommandText, shown_command
+from parallel_workers.bodies import shown_command
 from parallel_workers.cli.bodies import commands_of
 from parallel_workers.cli.conduct import conduct
 from parallel_workers.cli.console import show
@@ -16,13 +16,23 @@ from parallel_workers.cli.inputs import (
     load_graph,
     strict_option,
 )
+from parallel_workers.cli.keeping import (
+    Keeping,
+    Prepared,
+    Wishes,
+    foresee,
+    keep,
+    keep_nothing,
+)
 from parallel_workers.cores import usable_cores
 from parallel_workers.durations import parse_duration
 from parallel_workers.errors import UsageError
-from parallel_workers.logs import KeptLogs, PassingLogs
+from parallel_workers.frontier import Frontier
 from parallel_workers.plan import Plan
-from parallel_workers.state import STATE_DIRECTORY, new_passing_run, new_run, remove_run
-from parallel_workers.wording import one_line
+from parallel_workers.state import STATE_DIRECTORY, remove_run
+from parallel_workers.wording import one_line, shorten
+
+_NEW = "this run is the first"
 
 
 @click.command(short_help="Run a work graph.")
@@ -56,6 +66,17 @@ from parallel_workers.wording import one_line
     help="Where logs are kept.",
 )
 @click.option("--no-journal", is_flag=True, help="Keep nothing of a run that succeeds.")
+@click.option("--durable", is_flag=True, help="What is shown survives a loss of power, too.")
+@click.option("--events", metavar="FILE", help="Write events as lines of JSON; - for the output.")
+@click.option("--resume", is_flag=True, help="Go on with the last run of FILE.")
+@click.option("--resume-run", metavar="RUN", help="Go on with that run.")
+@click.option(
+    "--again",
+    multiple=True,
+    metavar="TASK",
+    help="Go on, and do TASK and all behind it again.",
+)
+@click.option("--explain", is_flag=True, help="Say of each task why it runs, or does not.")
 @format_option
 @strict_option
 @click.pass_context
@@ -72,6 +93,12 @@ def command(
     grace: float,
     state: str,
     no_journal: bool,
+    durable: bool,
+    events: str | None,
+    resume: bool,
+    resume_run: str | None,
+    again: tuple[str, ...],
+    explain: bool,
     format_name: str | None,
     strict: bool,
 ) -> None:
@@ -82,35 +109,63 @@ def command(
 
     \b
     Exit status: 0 all succeeded, 1 something failed, 2 wrong input or usage,
-    130, 143, 129 or 131 ended by SIGINT, SIGTERM, SIGHUP or SIGQUIT.
+    3 all succeeded, but not all of it could be recorded,
+    130, 143 or 129 ended by SIGINT, SIGTERM or SIGHUP.
     """
     what = {"--command": template, "--programs": programs, "--recorded-commands": recorded or None}
     _refuse_two(what)
     if directory is not None:
         _go_to(directory)
     path, names = find_input(file_and_tasks)
+    if again:
+        # `--again a b`: what follows is meant, too, and not a choice of what to run.
+        again, names = (*again, *names), []
+    wishes = Wishes(
+        state, durable, resume or resume_run is not None or bool(again), resume_run, again
+    )
+    if not state:
+        raise UsageError("--state needs the path of a directory; it is empty")
+    if wishes.resume and no_journal:
+        raise UsageError("--no-journal keeps nothing to go on with; leave it or --resume out")
     graph = load_graph(path, format_name, strict)
-    plan = Plan(graph.needed(names) if names else graph)
+    graph = graph.needed(names) if names else graph
+    plan = Plan(graph)
     commands = commands_of(plan, template, programs, recorded)
     jobs = usable_cores() if jobs is None else jobs
     if dry_run:
-        _print_order(plan, jobs, commands)
+        prepared, keeping = foresee(wishes, graph, plan, commands, path)
+        if explain:
+            _explain(prepared.plan, keeping)
+        else:
+            _print_order(prepared, jobs, keeping)
         return
     rerun = _rerun_line(path, {"-C": directory, "--format": format_name, **what})
-    run, place = new_passing_run() if no_journal else new_run(state)
+    if no_journal:
+        prepared, keeping = Prepared(plan, commands, []), keep_nothing()
+    else:
+        prepared, keeping = keep(wishes, graph, plan, commands, path, jobs)
+    if explain:
+        _explain(prepared.plan, keeping)
     status = conduct(
-        plan,
-        commands,
-        run=run,
-        logs=PassingLogs(place) if no_journal else KeptLogs(place),
+        prepared.plan,
+        prepared.commands,
+        keeping=keeping,
+        events=events,
         jobs=jobs,
         keep_going=keep_going,
         grace=grace,
         rerun=rerun,
     )
     if no_journal and status == 0:
-        remove_run(place)
+        remove_run(keeping.place)
     ctx.exit(status)
+
+
+def _explain(plan: Plan, keeping: Keeping) -> None:
+    """Print of each task why it runs, or that it does not."""
+    for task, name in enumerate(plan.names):
+        reason = "cached" if task in keeping.done else f"runs: {keeping.reasons.get(task, _NEW)}"
+        show(f"{shorten(name, 200)}: {reason}")
 
 
 def _refuse_two(what: Mapping[str, str | bool | None]) -> None:
@@ -133,11 +188,12 @@ def _go_to(directory: str) -> None:
         raise UsageError(f"-C {directory}: {error.strerror}") from None
 
 
-def _print_order(plan: Plan, jobs: int, commands: Sequence[CommandText]) -> None:
+def _print_order(prepared: Prepared, jobs: int, keeping: Keeping) -> None:
     from parallel_workers.simulate import simulate
 
-    for slot in simulate(plan, jobs):
-        command = one_line(shown_command(commands[slot.task]), 1000)
+    plan = prepared.plan
+    for slot in simulate(plan, jobs, frontier=Frontier.of(plan, done=keeping.done)):
+        command = one_line(shown_command(prepared.commands[slot.task]), 1000)
         show(f"{plan.names[slot.task]}: {command}")
 
 

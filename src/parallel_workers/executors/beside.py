@@ -37,7 +37,6 @@ class Beside:
         self._threads: list[threading.Thread] = []
         self._tasks: SimpleQueue[int | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
-        self._timed: dict[int, threading.Thread] = {}
         self._deadlines = Deadlines(self._expire)
 
     def attempt(self, task: int) -> None:
@@ -97,12 +96,11 @@ class Beside:
         seconds = self._driver.plan.timeouts.get(task)
         if seconds is None:
             return self._bodies[task]
-        self._timed[task] = threading.current_thread()
         return self._deadlines.limited(task, self._bodies[task], seconds)
 
-    def _expire(self, task: int, seconds: float) -> None:
+    def _expire(self, task: int, seconds: float, thread: threading.Thread) -> None:
         """Tell that an attempt has timed out, and give up the thread that is still at it."""
         self._driver.finished[task] = clock()
-        self._threads.remove(self._timed[task])
+        self._threads.remove(thread)
         error = TimedOut(f"timed out after {format_duration(seconds)}")
         self._done(self._driver.failed(task, error))

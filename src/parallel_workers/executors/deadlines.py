@@ -8,7 +8,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
-from parallel_workers.bodies import Body
+from parallel_workers.bodies import Body, Passing
 from parallel_workers.driver import clock
 from parallel_workers.executors.pulling import Expired
 
@@ -17,11 +17,11 @@ class Deadlines:
     """Watches attempts that have a time limit.
 
     Args:
-        expire: Told the task of an attempt that took too long, and its limit in seconds, by the
-            watching thread.
+        expire: Told the task of an attempt that took too long, its limit in seconds and the thread
+            that is at it, by the watching thread.
     """
 
-    def __init__(self, expire: Callable[[int, float], None]) -> None:
+    def __init__(self, expire: Callable[[int, float, threading.Thread], None]) -> None:
         self._expire = expire
         self._changed = threading.Condition()
         self._attempts: list[tuple[float, int, _Attempt]] = []
@@ -31,6 +31,9 @@ class Deadlines:
 
     def limited(self, task: int, body: Body, seconds: float) -> Body:
         """Return a body that raises `Expired` if its attempt took too long and was told of."""
+        if isinstance(body, Passing):
+            # What is read by an attempt that was given up is read again by the next one.
+            return body.around(self.limited(task, body.body, seconds))
 
         def attempt() -> Any:
             watched = self._begin(task, seconds)
@@ -67,7 +70,7 @@ class Deadlines:
 
     def _watch(self) -> None:
         while (attempt := self._next_expired()) is not None:
-            self._expire(attempt.task, attempt.seconds)
+            self._expire(attempt.task, attempt.seconds, attempt.thread)
 
     def _next_expired(self) -> "_Attempt | None":
         """Wait for the next attempt that takes too long; return None once closed."""
@@ -88,10 +91,11 @@ class Deadlines:
 
 
 class _Attempt:
-    __slots__ = ("expired", "over", "seconds", "task")
+    __slots__ = ("expired", "over", "seconds", "task", "thread")
 
     def __init__(self, task: int, seconds: float) -> None:
         self.task = task
         self.seconds = seconds
+        self.thread = threading.current_thread()
         self.over = False
         self.expired = False

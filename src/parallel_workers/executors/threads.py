@@ -3,8 +3,6 @@
 import contextlib
 import threading
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
 from parallel_workers.bodies import Body, refuse_coroutines
 from parallel_workers.driver import Driver, clock
@@ -49,10 +47,8 @@ class Threads:
         self._started = 0
         self._starting = threading.Lock()
         self._deadlines = Deadlines(self._expire)
-        self._timed: dict[int, threading.Thread] = {}
         for task, seconds in driver.plan.timeouts.items():
-            body = partial(self._attempt_timed, task, self._bodies[task])
-            self._bodies[task] = self._deadlines.limited(task, body, seconds)
+            self._bodies[task] = self._deadlines.limited(task, self._bodies[task], seconds)
 
     def cancel(self) -> None:
         """Do nothing: no thread of Python can be ended from outside."""
@@ -99,17 +95,13 @@ class Threads:
         self.start_one()
         return len(self._threads) < self._most
 
-    def _attempt_timed(self, task: int, body: Body) -> Any:
-        self._timed[task] = threading.current_thread()
-        return body()
-
-    def _expire(self, task: int, seconds: float) -> None:
+    def _expire(self, task: int, seconds: float, worker: threading.Thread) -> None:
         """Tell that an attempt has timed out, and replace the worker that is still at it."""
         driver = self._driver
         error = TimedOut(f"timed out after {format_duration(seconds)}")
         driver.finished[task] = clock()
         with self._starting:
-            self._threads.pop(self._timed[task], None)
+            self._threads.pop(worker, None)
         driver.take([driver.failed(task, error)], 0)
         with contextlib.suppress(UsageError):
             self.start_one()

@@ -31,7 +31,7 @@ SHOWN_LINES = 20
 """How many of the last lines of a log are shown."""
 
 _WORDS = {
-    Outcome.CACHED: "done in an earlier run",
+    Outcome.CACHED: "cached",
     Outcome.FAILED: "failed",
     Outcome.TIMED_OUT: "timed out",
     Outcome.CANCELLED: "cancelled",

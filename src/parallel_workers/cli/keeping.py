@@ -1,0 +1,274 @@
+"""What the command line keeps of a run, and what of an earlier one it goes on with."""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+from parallel_workers.bodies import CommandText
+from parallel_workers.cli.console import tell
+from parallel_workers.digest import command_content, digests
+from parallel_workers.errors import UsageError
+from parallel_workers.graph import WorkGraph
+from parallel_workers.logs import KeptLogs, Logs, PassingLogs
+from parallel_workers.plan import Plan
+from parallel_workers.resume import Resumption
+from parallel_workers.state import new_passing_run
+from parallel_workers.wording import shorten
+
+if TYPE_CHECKING:
+    from parallel_workers.history import Durations, History, RunRecord
+    from parallel_workers.journal import Journal
+
+
+class Wishes(NamedTuple):
+    """What was asked for.
+
+    Attributes:
+        state: The state directory.
+        durable: Whether what is recorded is to survive a loss of power.
+        resume: Whether to go on with an earlier run.
+        run: The id of that run, or its beginning; None for the last one of the same file.
+        again: Names of tasks that are done again in any case.
+    """
+
+    state: str
+    durable: bool = False
+    resume: bool = False
+    run: str | None = None
+    again: Collection[str] = ()
+
+
+class Keeping(NamedTuple):
+    """What is kept of a run, and what it goes on with.
+
+    Attributes:
+        run: Its id.
+        place: The directory of its logs.
+        logs: Where output goes.
+        journal: Its journal; None where there is none.
+        trouble: Why nothing is recorded, if that was asked for and cannot be.
+        done: The tasks that an earlier run has done.
+        earlier: By task, how many attempts of it earlier runs made.
+        reasons: By each other task, why it runs, where the run goes on.
+    """
+
+    run: str
+    place: str
+    logs: Logs
+    journal: "Journal | None" = None
+    trouble: str | None = None
+    done: Collection[int] = frozenset()
+    earlier: Mapping[int, int] = {}
+    reasons: Mapping[int, str] = {}
+
+
+class Prepared(NamedTuple):
+    """A plan, and by its tasks what they run and what that amounts to."""
+
+    plan: Plan
+    commands: list[CommandText]
+    digests: list[bytes]
+
+
+def keep_nothing(trouble: str | None = None) -> Keeping:
+    """Return a place for logs that goes when all has succeeded.
+
+    Args:
+        trouble: Why nothing is recorded, if that was asked for.
+
+    Raises:
+        UsageError: There is no such place.
+    """
+    run, place = new_passing_run()
+    return Keeping(run, place, PassingLogs(place), trouble=trouble)
+
+
+def keep(
+    wishes: Wishes,
+    graph: WorkGraph,
+    plan: Plan,
+    commands: Sequence[CommandText],
+    path: str,
+    jobs: int,
+) -> tuple[Prepared, Keeping]:
+    """Record that a run begins; where nothing can be recorded, keep nothing and say so at the end.
+
+    Args:
+        wishes: What was asked for.
+        graph: What is run.
+        plan: Its plan, made without knowing of earlier runs.
+        commands: By task of that plan, its command.
+        path: The file of the graph.
+        jobs: How many tasks may run at once.
+
+    Returns:
+        What is run, by what earlier runs have shown, and what is kept of it.
+
+    Raises:
+        UsageError: What was recorded is asked for, and is not there; somebody else is at that run;
+            or there is no place for logs.
+    """
+    from parallel_workers.journal import Journal
+
+    try:
+        journal = Journal.open(wishes.state, durable=wishes.durable)
+    except UsageError as error:
+        if wishes.resume:
+            raise
+        return Prepared(plan, list(commands), []), keep_nothing(str(error))
+    prepared = prepare(graph, plan, commands, path, journal)
+    return prepared, record(journal, wishes, prepared, path, jobs)
+
+
+def foresee(
+    wishes: Wishes, graph: WorkGraph, plan: Plan, commands: Sequence[CommandText], path: str
+) -> tuple[Prepared, Keeping]:
+    """Return what `keep` would, and record nothing; arguments as there.
+
+    Raises:
+        UsageError: What was recorded is asked for, and is not there.
+    """
+    from parallel_workers.history import History
+
+    keeping = Keeping("", "", PassingLogs(""))
+    try:
+        history = History.open(wishes.state)
+    except UsageError:
+        if wishes.run is not None:
+            raise
+        return Prepared(plan, list(commands), []), keeping
+    prepared = prepare(graph, plan, commands, path, history)
+    before = resumed(history, wishes, path) if wishes.resume else None
+    if before is not None:
+        done, reasons = decide(history, before, prepared, wishes.again)
+        keeping = keeping._replace(done=done, reasons=reasons)
+    return prepared, keeping
+
+
+def prepare(
+    graph: WorkGraph, plan: Plan, commands: Sequence[CommandText], path: str, history: "History"
+) -> Prepared:
+    """Return the plan by what tasks took and which failed in earlier runs of the same file.
+
+    Args:
+        graph: What is run.
+        plan: Its plan without that knowledge.
+        commands: By task, its command.
+        path: The file of the graph.
+        history: What is known of earlier runs.
+    """
+    found = digests(
+        plan,
+        [
+            command_content(command, definition)
+            for command, definition in zip(commands, plan.definitions, strict=True)
+        ],
+    )
+    earlier = earlier_run(history, path)
+    if earlier is None:
+        return Prepared(plan, list(commands), found)
+    measured = _medians(plan, found, history.durations(file_key(path), plan.tasks))
+    better = Plan(graph, measured, frozenset(history.failed_last(earlier)))
+    numbers = {name: task for task, name in enumerate(plan.names)}
+    order = [numbers[name] for name in better.names]
+    return Prepared(better, [commands[task] for task in order], [found[task] for task in order])
+
+
+def _medians(plan: Plan, found: Sequence[bytes], durations: "Durations") -> dict[str, float]:
+    measured = {}
+    for name, digest in zip(plan.names, found, strict=True):
+        seconds = durations.by_digest.get(digest) or durations.by_name.get(name)
+        if seconds:
+            measured[name] = median(seconds)
+    return measured
+
+
+def file_key(path: str) -> str:
+    """Return what the journal calls the file of a graph."""
+    return path if path == "-" else os.path.abspath(path)
+
+
+def earlier_run(history: "History", path: str) -> "RunRecord | None":
+    """Return the last run of a file; None if there was none."""
+    key = file_key(path)
+    return next((run for run in reversed(history.runs()) if run.file == key), None)
+
+
+def resumed(history: "History", wishes: Wishes, path: str) -> "RunRecord | None":
+    """Return the run to go on with; None where there is none yet.
+
+    Raises:
+        UsageError: The run that was named is not there.
+    """
+    if wishes.run is not None:
+        return history.find_run(wishes.run)
+    return earlier_run(history, path)
+
+
+def decide(
+    history: "History", run: "RunRecord", prepared: Prepared, again: Collection[str]
+) -> Resumption:
+    """Return what of a run is not done again, and why the rest is.
+
+    Args:
+        history: What is known of it.
+        run: The run.
+        prepared: What is to be run now.
+        again: Names of tasks that are done again in any case.
+
+    Raises:
+        UsageError: There is no task of such a name.
+    """
+    from parallel_workers import recording
+
+    numbers = {name: task for task, name in enumerate(prepared.plan.names)}
+    for name in again:
+        if name not in numbers:
+            raise UsageError(f"--again {shorten(name)}: there is no such task in what is run")
+    asked = {numbers[name] for name in again}
+    return recording.decide(history, run, prepared.plan, prepared.digests, asked)
+
+
+def record(journal: "Journal", wishes: Wishes, prepared: Prepared, path: str, jobs: int) -> Keeping:
+    """Record that a run begins or goes on, and return what is kept of it.
+
+    Args:
+        journal: The journal.
+        wishes: What was asked for.
+        prepared: What is run.
+        path: The file of the graph.
+        jobs: How many tasks may run at once.
+
+    Raises:
+        UsageError: The run to go on with is not there, or somebody else is at it.
+    """
+    from parallel_workers import recording
+
+    before = resumed(journal, wishes, path) if wishes.resume else None
+    decided = None
+    if before is not None:
+        # What another process did until now is known only once it is not at it any more.
+        journal.lock(before.id)
+        decided = decide(journal, before, prepared, wishes.again)
+    elif wishes.resume:
+        tell(f"there is no earlier run of {path}; this is the first")
+    kept = recording.begin(
+        journal,
+        wishes.state,
+        prepared.plan,
+        prepared.digests,
+        file=file_key(path),
+        jobs=jobs,
+        before=before,
+        decided=decided,
+    )
+    return Keeping(
+        kept.run,
+        kept.place,
+        KeptLogs(kept.place),
+        journal,
+        done=kept.done,
+        earlier=kept.earlier,
+        reasons=kept.reasons,
+    )

@@ -1,0 +1,33 @@
+"""`mark`: record what a person knows of tasks."""
+
+from collections.abc import Sequence
+
+import click
+
+from parallel_workers.cli.console import show
+from parallel_workers.cli.records import run_argument, state_option
+from parallel_workers.errors import UsageError
+from parallel_workers.events import Outcome
+from parallel_workers.upkeep import Upkeep
+from parallel_workers.wording import plural, shorten
+
+
+@click.command(short_help="Record that tasks succeeded, or failed.")
+@run_argument
+@click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
+@state_option
+@click.option("--succeeded", is_flag=True, help="They need not be done again.")
+@click.option("--failed", is_flag=True, help="They are to be done again.")
+def command(run_id: str, tasks: Sequence[str], state: str, succeeded: bool, failed: bool) -> None:
+    """Record how TASKs of RUN ended, by your own word; it counts when RUN goes on.
+
+    RUN is the id of a run, the beginning of it, or `last`.
+    """
+    if succeeded == failed:
+        raise UsageError("say what became of them: --succeeded or --failed")
+    outcome = Outcome.SUCCEEDED if succeeded else Outcome.FAILED
+    upkeep = Upkeep.open(state)
+    run = upkeep.find_run(run_id)
+    upkeep.mark(run, tasks, outcome)
+    what = shorten(tasks[0]) if len(tasks) == 1 else plural(len(tasks), "task")
+    show(f"run {run.id}: {what} marked as {outcome}")

@@ -1,0 +1,277 @@
+"""The journal as a file: its tables, its versions, opening it, and setting a damaged one aside.
+
+Tables of a run are clustered by ids that hold the run, the task's place in it and the number of the
+attempt, from the highest bits down. All of a run lies together then, in the order in which it is
+written, and no index has to be kept: half of what a row costs otherwise.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+
+from parallel_workers.errors import UsageError
+
+JOURNAL = "journal.db"
+"""The name of the journal in a state directory."""
+
+_APPLICATION_ID = 0x70776A6C
+"""What says in the header of an SQLite file that it is a journal of ours: "pwjl"."""
+
+RUN_SHIFT = 40
+TASK_SHIFT = 16
+"""At which bit of an id the number of the run begins, and the place of the task in it: enough for
+8 million runs of 16 million tasks."""
+
+MOST_ATTEMPTS = (1 << TASK_SHIFT) - 1
+"""The highest number of an attempt that an id can hold."""
+
+MIGRATIONS = (
+    """
+    -- A run, and each time that it was begun or gone on with.
+    CREATE TABLE run (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+    CREATE TABLE session (
+        number INTEGER PRIMARY KEY, run INTEGER NOT NULL, graph BLOB NOT NULL, file TEXT NOT NULL,
+        arguments TEXT NOT NULL, user TEXT NOT NULL, host TEXT NOT NULL, jobs INTEGER NOT NULL,
+        tasks INTEGER NOT NULL, started REAL NOT NULL, ended REAL, outcome TEXT);
+    CREATE INDEX session_of_run ON session (run);
+    CREATE INDEX session_of_file ON session (file, run);
+
+    -- A name with another digest is another task. One that the graph has no more has no position.
+    CREATE TABLE task (
+        id INTEGER PRIMARY KEY, position INTEGER, name TEXT NOT NULL, digest BLOB NOT NULL);
+
+    -- The id of an attempt is that of its task plus its number, 0 for an end without an attempt.
+    CREATE TABLE start (
+        id INTEGER PRIMARY KEY, session INTEGER NOT NULL, time REAL NOT NULL, worker INTEGER);
+    CREATE TABLE finish (
+        id INTEGER PRIMARY KEY, session INTEGER NOT NULL, started REAL NOT NULL,
+        seconds REAL NOT NULL, status INTEGER, log TEXT, cpu REAL, memory INTEGER,
+        outcome TEXT NOT NULL DEFAULT 'succeeded', final INTEGER NOT NULL DEFAULT 1,
+        error TEXT, cause TEXT);
+
+    -- What a person knows of a task, and did not come about by an attempt.
+    CREATE TABLE mark (
+        number INTEGER PRIMARY KEY, task INTEGER NOT NULL, session INTEGER NOT NULL,
+        outcome TEXT NOT NULL, time REAL NOT NULL, user TEXT NOT NULL);
+    CREATE INDEX mark_of_task ON mark (task);
+
+    CREATE TABLE value (task INTEGER PRIMARY KEY, pickled BLOB NOT NULL);
+    """,
+)
+"""What makes each version of the schema from the one before it."""
+
+
+def open_for_writing(state: str) -> tuple[sqlite3.Connection, str | None]:
+    """Open the journal of a state directory, which is made if need be; set a damaged one aside.
+
+    Args:
+        state: The state directory; it exists.
+
+    Returns:
+        A connection on which nothing is synchronised yet, and the new path of a journal that was
+        damaged, if one was.
+
+    Raises:
+        UsageError: It is not ours to write to, or cannot be written.
+    """
+    path = f"{state}/{JOURNAL}"
+    with _reasons(path), _alone_in(state):
+        try:
+            return _open_or_make(path), None
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            aside = set_aside(path)
+            return _open_or_make(path), aside
+
+
+def replace_damaged(state: str, inode: int | None) -> tuple[sqlite3.Connection, str | None]:
+    """Set the journal aside, as it has turned out to be damaged, and open another.
+
+    Args:
+        state: The state directory.
+        inode: That of the damaged file; another run may have set it aside already.
+
+    Returns:
+        As `open_for_writing` does.
+
+    Raises:
+        UsageError: There is no other.
+    """
+    path = f"{state}/{JOURNAL}"
+    aside = None
+    with _reasons(path), _alone_in(state):
+        if inode is not None and inode_of(path) == inode:
+            aside = set_aside(path)
+    connection, another = open_for_writing(state)
+    return connection, aside or another
+
+
+def open_for_reading(state: str) -> sqlite3.Connection:
+    """Open the journal of a state directory without changing anything.
+
+    Args:
+        state: The state directory.
+
+    Raises:
+        UsageError: There is none that can be read.
+    """
+    path = f"{state}/{JOURNAL}"
+    if not os.path.exists(path):
+        raise UsageError(
+            f"there is no journal in {state}: no run has been recorded there; "
+            "name another directory with --state DIR"
+        )
+    with _reasons(path):
+        try:
+            connection = _connect(f"{_as_uri(path)}?mode=ro")
+            version = _version(connection, path)
+        except sqlite3.OperationalError:
+            # Where nothing can be written, SQLite asks to be told that nobody else writes.
+            if _size(f"{path}-wal"):
+                raise
+            connection = _connect(f"{_as_uri(path)}?immutable=1")
+            version = _version(connection, path)
+    if version == 0:
+        raise UsageError(f"the journal {path} is empty: no run has been recorded there")
+    return connection
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether an error means that the file is no database any more."""
+    # The low byte is the kind of an error, what is above it tells more.
+    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def set_aside(path: str) -> str:
+    """Give a journal, with all that belongs to it, a name with the time; return that.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    base = f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+    aside, count = base, 1
+    while os.path.lexists(aside):
+        count += 1
+        aside = f"{base}-{count}"
+    os.rename(path, aside)
+    for suffix in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path + suffix, aside + suffix)
+    return aside
+
+
+def inode_of(path: str) -> int | None:
+    """Return the number of the file that has this path; None if none has."""
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return None
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Bring a journal to the newest version of the schema, in one transaction.
+
+    Args:
+        connection: A connection to it.
+        migrations: What makes each version from the one before it.
+    """
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        version = _pragma(connection, "user_version")
+        for script in migrations[version:]:
+            for statement in script.split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+@contextlib.contextmanager
+def _reasons(path: str) -> Iterator[None]:
+    """Say of what goes wrong inside what it means for the journal."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"the journal {path} cannot be used: {error.strerror}") from None
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise UsageError(
+                f"the journal {path} is damaged ({error}); the next run sets it aside"
+            ) from None
+        raise UsageError(f"the journal {path} cannot be used: {error}") from None
+
+
+@contextlib.contextmanager
+def _alone_in(state: str) -> Iterator[None]:
+    """Let no two processes make a journal, or set one aside, at the same time."""
+    directory = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _open_or_make(path: str) -> sqlite3.Connection:
+    # What SQLite makes beside it gets the same mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = _connect(_as_uri(path))
+    try:
+        if _version(connection, path) < len(MIGRATIONS):
+            # Should the power fail now, nothing is lost but an empty journal.
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("PRAGMA journal_mode = WAL")
+            migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
+def _as_uri(path: str) -> str:
+    path = os.path.abspath(path)
+    for char in "%?#":
+        path = path.replace(char, f"%{ord(char):02x}")
+    return f"file://{path}"
+
+
+def _version(connection: sqlite3.Connection, path: str) -> int:
+    """Return the version of a journal, 0 for a new one; refuse what we must not touch."""
+    # Reads the whole schema, and so finds out whether it can be read.
+    [(tables,)] = connection.execute("SELECT count(*) FROM sqlite_master")
+    version = _pragma(connection, "user_version")
+    if _pragma(connection, "application_id") != _APPLICATION_ID:
+        if version or tables:
+            raise UsageError(
+                f"{path} is a database of another program; name another directory with --state DIR"
+            )
+        return 0
+    if version > len(MIGRATIONS):
+        raise UsageError(
+            f"the journal {path} was written by a newer parallel-workers (schema {version}, this "
+            f"one knows {len(MIGRATIONS)}); update this one, or name another with --state DIR"
+        )
+    return version
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

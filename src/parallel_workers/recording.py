@@ -1,0 +1,211 @@
+"""The record of a run as it begins: what it goes on with, what is written down, values kept.
+
+Used by the command line and by runs from Python; both of them see the journal and the frontier,
+and nobody else does.
+"""
+
+import os
+import pickle
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from parallel_workers.digest import command_content, digests, function_content, graph_digest
+from parallel_workers.events import CommandResult, Event, Outcome, TaskEnded
+from parallel_workers.history import History, RunRecord
+from parallel_workers.journal import Journal, RunFacts
+from parallel_workers.plan import Plan
+from parallel_workers.resume import Kept, Resumption, resumption
+from parallel_workers.state import new_run
+
+
+class Record(NamedTuple):
+    """A run that has been written down as begun.
+
+    Attributes:
+        journal: Its journal, which is to be told of all events before anybody else.
+        run: Its id.
+        place: The directory of its logs.
+        done: The tasks that an earlier run has done.
+        earlier: By task, how many attempts earlier runs made.
+        reasons: By each other task, why it runs, where the run goes on.
+    """
+
+    journal: Journal
+    run: str
+    place: str
+    done: Collection[int]
+    earlier: Mapping[int, int]
+    reasons: Mapping[int, str]
+
+
+def decide(
+    history: History,
+    run: RunRecord,
+    plan: Plan,
+    found: Sequence[bytes],
+    again: Collection[int] = (),
+    lost: Collection[str] = (),
+) -> Resumption:
+    """Return what of a run is not done again, and why the rest is.
+
+    Args:
+        history: What is known of it.
+        run: The run.
+        plan: What is to be run now.
+        found: By task, its digest.
+        again: Tasks that are done again in any case.
+        lost: Names of tasks of which nothing is left that others could use.
+    """
+    marked = history.marked(run)
+    kept = {
+        name: Kept(digest, name in marked)
+        for name, digest in history.completed(run).items()
+        if name not in lost
+    }
+    return resumption(plan, found, kept, again)
+
+
+def begin(
+    journal: Journal,
+    state: str,
+    plan: Plan,
+    found: Sequence[bytes],
+    *,
+    file: str,
+    jobs: int,
+    before: RunRecord | None = None,
+    decided: Resumption | None = None,
+) -> Record:
+    """Write down that a run begins, or goes on.
+
+    Args:
+        journal: The journal.
+        state: Its state directory.
+        plan: What is run.
+        found: By task, its digest.
+        file: The file of the graph; "" for one that a program made.
+        jobs: How many tasks may run at once.
+        before: The run that it goes on with; its lock is held by the journal already.
+        decided: What of that is not done again.
+
+    Raises:
+        UsageError: The directory of the run cannot be made.
+    """
+    earlier: dict[int, int] = {}
+    if before is None:
+        run, place = new_run(state)
+    else:
+        run, place = before.id, journal.directory(before.id)
+        os.makedirs(place, mode=0o700, exist_ok=True)
+        attempts = journal.attempts(before)
+        earlier = {task: attempts[name] for task, name in enumerate(plan.names) if name in attempts}
+    by_name = dict(zip(plan.names, found, strict=True))
+    facts = RunFacts(run, graph_digest(by_name), file, sys.argv[1:], jobs, time.time())
+    journal.begin(facts, list(by_name.items()))
+    done, reasons = decided or Resumption(set(), {})
+    return Record(journal, run, place, done, earlier, reasons)
+
+
+def contents_of(plan: Plan) -> list[bytes | None]:
+    """Return, by task, what a digest holds of its function or of the command in its definition."""
+    # By identity: a function need not be hashable.
+    plain: dict[int, bytes | None] = {}
+    contents: list[bytes | None] = []
+    for task, function in enumerate(plan.functions):
+        arguments = plan.arguments.get(task)
+        if function is None:
+            definition = plan.definitions[task]
+            contents.append(command_content(definition.command or "", definition))
+        elif arguments is not None:
+            contents.append(function_content(function, arguments))
+        else:
+            # Thousands of tasks may call the same function with nothing.
+            if id(function) not in plain:
+                plain[id(function)] = function_content(function, None)
+            contents.append(plain[id(function)])
+    return contents
+
+
+class Values:
+    """Keeps the values of functions beside the journal: a listener that is told before it.
+
+    A value that cannot be pickled is kept as none, so that its task runs again.
+
+    Args:
+        journal: The journal.
+        digests: By name, the digest of each task.
+
+    Attributes:
+        unfit: Names of tasks whose values could not be kept.
+    """
+
+    def __init__(self, journal: Journal, digests: Mapping[str, bytes]) -> None:
+        self._journal = journal
+        self._digests = digests
+        self.unfit: list[str] = []
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        """Keep the values that tasks have ended with."""
+        for event in events:
+            if (
+                isinstance(event, TaskEnded)
+                and event.outcome is Outcome.SUCCEEDED
+                and event.result is not None
+            ):
+                self._keep(event.task, event.result)
+
+    def _keep(self, task: str, value: Any) -> None:
+        if isinstance(value, CommandResult):
+            # The path of its log, which is kept in the directory of the run, and no more.
+            value = value._replace(log=str(value.log))
+        try:
+            pickled = pickle.dumps(value, protocol=5)
+        except Exception:  # whatever an object's own __reduce__ raises
+            self.unfit.append(task)
+            pickled = b""
+        self._journal.save_value(task, self._digests[task], pickled)
+
+
+class Restored(NamedTuple):
+    """What a run from Python takes over from an earlier one.
+
+    Attributes:
+        decided: What is not done again.
+        values: By task that is not, its value.
+    """
+
+    decided: Resumption
+    values: Mapping[int, Any]
+
+
+def restore(history: History, run: RunRecord, plan: Plan, found: Sequence[bytes]) -> Restored:
+    """Return what a run goes on with, values included: a task whose value is lost runs again.
+
+    Args:
+        history: What is known of the run.
+        run: The run.
+        plan: What is to be run now.
+        found: By task, its digest.
+    """
+    lost: set[str] = set()
+    while True:
+        decided = decide(history, run, plan, found, lost=lost)
+        values: dict[int, Any] = {}
+        for task in decided.done:
+            name = plan.names[task]
+            pickled = history.load_value(run, name, found[task])
+            if pickled is None:
+                continue
+            try:
+                values[task] = pickle.loads(pickled)
+            except Exception:  # a class that is gone, a file that is cut: whatever the reason
+                lost.add(name)
+        if not lost & {plan.names[task] for task in decided.done}:
+            return Restored(decided, values)
+
+
+def digests_of(plan: Plan) -> list[bytes]:
+    """Return, by task, the digest of its function or of the command in its definition."""
+    return digests(plan, contents_of(plan))

@@ -1,0 +1,292 @@
+"""Going on with a run, by the real program: what is done again, what is recorded, what is said."""
+
+import json
+import os
+import signal
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.program import Ended, run, started, write_work
+
+CHAIN: dict[str, Any] = {
+    "a": "echo a >> told",
+    "b": {"command": "echo b >> told; test -e go", "after": ["a"]},
+    "c": {"command": "echo c >> told", "after": ["b"]},
+}
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Path:
+    """A directory in which `b` has failed, and would succeed now."""
+    write_work(tmp_path, CHAIN)
+    assert run(tmp_path, "run").status == 1
+    (tmp_path / "go").touch()
+    return tmp_path
+
+
+def told(directory: Path) -> list[str]:
+    """What ran since this was last asked."""
+    path = directory / "told"
+    words = path.read_text().split() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return words
+
+
+def shown(directory: Path, which: str = "last") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run(directory, "show", which, "--json").output)
+    return found
+
+
+def test_what_has_succeeded_is_not_done_again(chain: Path) -> None:
+    assert told(chain) == ["a", "b"]
+    ended = run(chain, "run", "--resume")
+    assert (ended.status, told(chain)) == (0, ["b", "c"])
+    assert ended.output.splitlines()[-1].startswith("2 succeeded, 1 cached in ")
+    assert run(chain, "run", "--resume").output.startswith("0 succeeded, 3 cached in ")
+    assert told(chain) == []
+
+
+def test_the_run_keeps_its_id_and_its_attempts_are_counted_on(chain: Path) -> None:
+    before = shown(chain)
+    run(chain, "run", "--resume")
+    after = shown(chain)
+    assert after["run"] == before["run"]
+    attempts = {task["name"]: [each["number"] for each in task["attempts"]]
+                for task in after["tasks"]}  # fmt: skip
+    assert attempts == {"a": [1], "b": [1, 2], "c": [1]}
+    assert len(run(chain, "runs").output.splitlines()) == 2
+
+
+def test_a_task_that_does_something_else_now_is_done_again_with_all_behind_it(chain: Path) -> None:
+    run(chain, "run", "--resume")
+    told(chain)
+    write_work(chain, {**CHAIN, "b": {"command": "echo new >> told", "after": ["a"]}})
+    ended = run(chain, "run", "--resume", "--explain")
+    assert told(chain) == ["new", "c"]
+    assert ended.output.splitlines()[:3] == [
+        "a: cached",
+        "b: runs: what it does has changed",
+        "c: runs: b before it runs again",
+    ]
+
+
+def test_how_tasks_are_run_changes_nothing(chain: Path) -> None:
+    run(chain, "run", "--resume")
+    told(chain)
+    tasks = {name: fields if isinstance(fields, dict) else {"command": fields}
+             for name, fields in CHAIN.items()}  # fmt: skip
+    how = {"retries": 3, "timeout": 9, "pool": "p", "duration": 5, "description": "x"}
+    write_work(chain, {name: {**fields, **how} for name, fields in tasks.items()}, pools={"p": 1})
+    run(chain, "run", "--resume", "-j", "7")
+    assert told(chain) == []
+
+
+def test_what_is_asked_for_is_done_again_with_all_behind_it(chain: Path) -> None:
+    run(chain, "run", "--resume")
+    told(chain)
+    assert run(chain, "run", "--resume", "--again", "b").status == 0
+    assert told(chain) == ["b", "c"]
+    run(chain, "run", "--again", "c", "a")
+    assert told(chain) == ["a", "b", "c"]
+    wrong = run(chain, "run", "--again", "x")
+    assert (wrong.status, told(chain)) == (2, [])
+    assert "--again x: there is no such task" in wrong.errors
+
+
+def test_a_mark_is_honoured_and_kept_as_what_it_is(tmp_path: Path) -> None:
+    write_work(tmp_path, CHAIN)
+    run(tmp_path, "run")
+    told(tmp_path)
+    assert run(tmp_path, "mark", "last", "b", "--succeeded").status == 0
+    assert run(tmp_path, "run", "--resume").status == 0
+    assert told(tmp_path) == ["c"]
+    assert run(tmp_path, "mark", "last", "a", "--failed").status == 0
+    (tmp_path / "go").touch()
+    run(tmp_path, "run", "--resume")
+    assert told(tmp_path)[0] == "a"
+
+
+def test_with_no_earlier_run_it_is_the_first_and_says_so(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "true"})
+    ended = run(tmp_path, "run", "--resume")
+    assert ended.status == 0
+    assert ended.errors == "there is no earlier run of work.json; this is the first\n"
+
+
+def test_a_run_of_another_file_is_not_gone_on_with(chain: Path) -> None:
+    (chain / "other.json").write_text((chain / "work.json").read_text())
+    told(chain)
+    ended = run(chain, "run", "other.json", "--resume")
+    assert "no earlier run of other.json" in ended.errors
+    assert told(chain) == ["a", "b", "c"]
+
+
+def test_a_run_can_be_named_by_the_beginning_of_its_id(chain: Path) -> None:
+    first = shown(chain)["run"]
+    run(chain, "run")
+    told(chain)
+    assert run(chain, "run", "--resume-run", first).status == 0
+    assert told(chain) == ["b", "c"]
+    unknown = run(chain, "run", "--resume-run", "zzz")
+    assert (unknown.status, "there is no run zzz" in unknown.errors) == (2, True)
+
+
+def test_a_dry_run_shows_what_would_be_done_and_records_nothing(chain: Path) -> None:
+    before = shown(chain)
+    ended = run(chain, "run", "-n", "--resume")
+    assert ended.output.splitlines() == [
+        f"{name}: {CHAIN[name]['command']}" for name in ("b", "c")
+    ]  # fmt: skip
+    assert run(chain, "run", "-n", "--resume", "--explain").output.startswith("a: cached\nb: runs")
+    assert shown(chain) == before
+
+
+def test_the_same_run_is_gone_on_with_once_at_a_time(tmp_path: Path) -> None:
+    write_work(tmp_path, {"wait": "touch up; until [ -e go ]; do sleep 0.02; done"})
+    with started(tmp_path, "run") as first:
+        first.wait_for("up")
+        second = run(tmp_path, "run", "--resume")
+        assert second.status == 2
+        assert "Traceback" not in second.errors
+        assert len(second.errors.splitlines()) == 1
+        (tmp_path / "go").touch()
+        assert first.end().status == 0
+
+
+def test_a_run_that_was_killed_is_interrupted_and_goes_on(tmp_path: Path) -> None:
+    write_work(
+        tmp_path,
+        {
+            "done": "echo done >> told",
+            "wait": {"command": "echo wait >> told; touch up; sleep 60", "after": ["done"]},
+        },
+    )
+    with started(tmp_path, "run") as running:
+        running.wait_for("up")
+        assert "running" in run(tmp_path, "runs").output
+        os.kill(running.pid, signal.SIGKILL)
+        running.end()
+    assert "interrupted" in run(tmp_path, "runs").output
+    assert told(tmp_path) == ["done", "wait"]
+    write_work(
+        tmp_path,
+        {
+            "done": "echo done >> told",
+            "wait": {"command": "echo again >> told", "after": ["done"]},
+        },
+    )
+    assert run(tmp_path, "run", "--resume").status == 0
+    assert told(tmp_path) == ["again"]
+
+
+def test_nothing_can_be_gone_on_with_where_nothing_is_kept(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "true"})
+    ended = run(tmp_path, "run", "--no-journal", "--resume")
+    assert ended.status == 2
+    assert "--no-journal keeps nothing to go on with" in ended.errors
+
+
+# Events
+
+
+def events_of(text: str) -> list[tuple[str, str | None]]:
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [(line["event"], line.get("task")) for line in lines]
+
+
+EVENTS = [
+    ("run_started", None),
+    ("task_started", "a"),
+    ("task_ended", "a"),
+    ("run_ended", None),
+]
+
+
+def test_events_are_lines_in_a_file_that_begins_anew(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "true"})
+    for _ in range(2):
+        assert run(tmp_path, "run", "--events", "events").status == 0
+        assert events_of((tmp_path / "events").read_text()) == EVENTS
+
+
+def test_events_on_the_output_leave_it_to_them(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "echo hello"})
+    ended = run(tmp_path, "run", "--events", "-")
+    assert events_of(ended.output) == EVENTS
+    assert "hello\n" in ended.errors
+
+
+def test_events_that_cannot_be_written_are_told_and_cost_no_task(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "touch ran"})
+    wrong = run(tmp_path, "run", "--events", "no/such/place")
+    assert (wrong.status, (tmp_path / "ran").exists()) == (2, False)
+    assert "--events no/such/place: cannot be written: No such file" in wrong.errors
+    full = run(tmp_path, "run", "--events", "/dev/full")
+    assert (full.status, (tmp_path / "ran").exists()) == (0, True)
+    assert "events could not be written to the end: No space left" in full.errors
+
+
+# What cannot be recorded
+
+
+def test_what_cannot_be_recorded_is_said_and_has_a_status_of_its_own(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "touch ran"})
+    (tmp_path / "state").write_text("no directory")
+    ended = run(tmp_path, "run", "--state", "state")
+    assert (ended.status, (tmp_path / "ran").exists()) == (3, True)
+    assert "not all was recorded" in ended.errors
+    (tmp_path / "ran").unlink()
+    assert run(tmp_path, "run", "--state", "state", "--resume").status == 2
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_failure_is_a_failure_whatever_could_be_recorded(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "false"})
+    (tmp_path / "state").write_text("no directory")
+    assert run(tmp_path, "run", "--state", "state").status == 1
+
+
+def test_a_damaged_journal_is_set_aside_and_the_run_goes_on(chain: Path) -> None:
+    journal = chain / ".parallel-workers" / "journal.db"
+    for suffix in ("-wal", "-shm"):
+        journal.with_name(journal.name + suffix).unlink(missing_ok=True)
+    journal.write_bytes(b"garbage" * 5000)
+    ended = run(chain, "run")
+    assert ended.status == 0
+    assert "the journal was damaged; it is kept as" in ended.errors
+    kept = [path for path in journal.parent.iterdir() if "damaged" in path.name]
+    assert b"garbage" in {path.read_bytes()[:7] for path in kept}
+
+
+def test_two_runs_at_once_are_fine(tmp_path: Path) -> None:
+    write_work(tmp_path, {f"t{n}": "true" for n in range(40)})
+    with started(tmp_path, "run") as one, started(tmp_path, "run") as other:
+        ends: list[Ended] = [one.end(), other.end()]
+    assert [end.status for end in ends] == [0, 0]
+    connection = sqlite3.connect(tmp_path / ".parallel-workers" / "journal.db")
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+    assert run(tmp_path, "runs").output.count("succeeded") == 2
+
+
+def test_durations_of_earlier_runs_decide_what_comes_first(tmp_path: Path) -> None:
+    write_work(tmp_path, {"short": "true", "long": "sleep 0.2", "other": "true"})
+    assert run(tmp_path, "run", "-n").output.startswith("short")
+    run(tmp_path, "run")
+    assert run(tmp_path, "run", "-n").output.startswith("long")
+
+
+def test_what_failed_last_time_comes_first_among_equals(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "true", "b": "true", "c": "false"})
+    run(tmp_path, "run", "-k")
+    write_work(tmp_path, {"x": "true", "y": "true", "c": "true"})
+    assert run(tmp_path, "run", "-n").output.startswith("c")
+
+
+def test_what_is_durable_is_the_same_only_slower(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "true"})
+    assert run(tmp_path, "run", "--durable").status == 0
+    assert shown(tmp_path)["outcome"] == "succeeded"

@@ -1,0 +1,149 @@
+"""The journal as it is read: which run is meant, and what is known of it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from parallel_workers.errors import UsageError
+from parallel_workers.events import Outcome
+from parallel_workers.history import MEASURED, History
+from parallel_workers.journal import Journal
+from tests.support.journals import begun, declared, digest_of, ends, facts, recorded, starts
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def named(state: Path, run: str, file: str = "work.yaml") -> None:
+    """Record a run of a chosen id, in which the task `a` succeeded."""
+    (state / "runs" / run).mkdir(parents=True)
+    journal = Journal.open(str(state))
+    journal.begin(facts(run, file=file), declared("ab"))
+    journal([*starts("a"), *ends("a")])
+    journal.close("failed")
+    journal.release()
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(state: Path) -> None:
+    for run in ("5abc0001", "5abc0002", "5bcd0001"):
+        named(state, run)
+    history = History.open(str(state))
+    for given in ("5b", "5B", "5bcd0001", "last"):
+        assert history.find_run(given).id == "5bcd0001"
+    with pytest.raises(UsageError, match=r"5a is the beginning of 2 runs.*: 5abc0001, 5abc0002$"):
+        history.find_run("5a")
+    for missing in ("7", "", "5abc00010", "%", "_", "'"):
+        with pytest.raises(UsageError, match=r"there is no run .*`parallel-workers runs` lists"):
+            history.find_run(missing)
+
+
+def test_the_last_run_is_the_one_that_was_last_gone_on_with(state: Path) -> None:
+    for run in ("5abc0001", "5abc0002", "5abc0003"):
+        named(state, run)
+    journal = Journal.open(str(state))
+    journal.begin(facts("5abc0001"), declared("ab"))
+    journal.close("succeeded")
+    history = History.open(str(state))
+    assert history.find_run("last").id == "5abc0001"
+    assert [run.id for run in history.runs()] == ["5abc0002", "5abc0003", "5abc0001"]
+    assert [run.id for run in history.runs(limit=2)] == ["5abc0003", "5abc0001"]
+    assert history.count() == 3
+
+
+def test_the_last_run_of_a_file_is_found(state: Path) -> None:
+    named(state, "5abc0001")
+    named(state, "5abc0002")
+    named(state, "5abc0003", file="other.yaml")
+    history = History.open(str(state))
+    found = history.last_of("work.yaml")
+    assert found == history.find_run("5abc0002")
+    assert history.last_of("none.yaml") is None
+
+
+def test_where_nothing_ran_an_error_says_so(state: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no journal in .*state: no run has been rec"):
+        History.open(str(state))
+    assert not state.exists()
+    state.mkdir()
+    (state / "journal.db").touch()
+    with pytest.raises(UsageError, match=r"journal\.db is empty"):
+        History.open(str(state))
+    assert os.listdir(state) == ["journal.db"]
+
+
+def test_reading_changes_nothing(state: Path) -> None:
+    run = recorded(state, [*starts("a", "b"), *ends("a")])
+    before = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
+    history = History.open(str(state))
+    found = history.find_run(run)
+    history.tasks(found), history.completed(found), history.durations("work.yaml", 3)
+    history.release()
+    after = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
+    assert {path: after[path] for path in before} == before
+
+
+def test_what_is_under_way_is_told_from_what_was_broken_off(state: Path) -> None:
+    journal, _ = begun(state, "abc")
+    journal([*starts("a", "b"), *ends("a")])
+    history = History.open(str(state))
+    run = history.find_run("last")
+    assert [task.outcome for task in history.tasks(run)] == ["succeeded", "running", None]
+    journal.close("interrupted")
+    run = history.find_run("last")
+    assert [task.outcome for task in history.tasks(run)] == ["succeeded", "interrupted", None]
+
+
+def test_one_task_can_be_asked_for(state: Path) -> None:
+    run = recorded(state, [*starts("a", "b"), *ends("b")])
+    history = History.open(str(state))
+    found = history.find_run(run)
+    assert history.tasks(found, "b") == [history.tasks(found)[1]]
+    assert history.tasks(found, "none") == []
+    with pytest.raises(UsageError, match=f"^run {run} has no task bb; did you mean"):
+        history.task_id(found, "bb")
+
+
+def test_what_failed_is_listed_in_the_order_of_the_plan(state: Path) -> None:
+    events = [
+        *ends("d", outcome=Outcome.TIMED_OUT),
+        *ends("a", outcome=Outcome.FAILED),
+        *ends("b", outcome=Outcome.CANCELLED),
+        *ends("c"),
+    ]
+    run = recorded(state, events, "dcba")
+    history = History.open(str(state))
+    assert history.failed_last(history.find_run(run)) == ["d", "a"]
+
+
+def test_durations_are_the_last_successful_ones_of_the_same_file(state: Path) -> None:
+    for number in range(MEASURED + 3):
+        journal = Journal.open(str(state))
+        run = f"5abc000{number}"
+        (state / "runs" / run).mkdir()
+        journal.begin(facts(run), declared("ab", version=number % 2))
+        journal(ends("a", seconds=float(number)))
+        journal(ends("b", seconds=9.0, outcome=Outcome.FAILED))
+        journal.close("failed")
+    named(state, "6abc0001", file="other.yaml")
+    by_digest, by_name = History.open(str(state)).durations("work.yaml", 2)
+    assert by_name == {"a": [5.0, 4.0, 3.0]}
+    assert by_digest == {digest_of("a", 1): [5.0, 3.0, 1.0], digest_of("a", 0): [4.0, 2.0, 0.0]}
+    assert History.open(str(state)).durations("none.yaml", 2) == ({}, {})
+
+
+def test_odd_names_are_kept_as_they_are(state: Path) -> None:
+    names = ["a'b", "%", "é", "👩‍💻", "a\nb", "x" * 5000, "a\0b", "1", "NULL"]
+    run = recorded(state, [*starts(*names), *ends(*names)], names)
+    history = History.open(str(state))
+    assert history.completed(history.find_run(run)) == dict(declared(names))
+    for name in names:
+        assert [task.name for task in history.tasks(history.find_run(run), name)] == [name]
+
+
+def test_a_graph_without_tasks_is_a_run_too(state: Path) -> None:
+    run = recorded(state, [], [])
+    history = History.open(str(state))
+    assert history.tasks(history.find_run(run)) == []

@@ -1,0 +1,70 @@
+"""The file of the journal: its versions, and names for what is set aside."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from parallel_workers.journal_schema import (
+    MIGRATIONS,
+    migrate,
+    open_for_reading,
+    open_for_writing,
+    set_aside,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    connection, _ = open_for_writing(str(tmp_path))
+    connection.execute("INSERT INTO run (id) VALUES ('5abc0001')")
+    connection.close()
+    return tmp_path / "journal.db"
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def test_a_new_journal_has_the_newest_version(path: Path) -> None:
+    assert version_of(open_for_reading(str(path.parent))) == len(MIGRATIONS)
+
+
+def test_a_journal_is_brought_to_a_newer_version_with_what_is_in_it(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    newer = (*MIGRATIONS, "CREATE TABLE other (x); INSERT INTO other SELECT id FROM run;")
+    for _ in range(2):
+        migrate(connection, newer)
+        assert version_of(connection) == len(MIGRATIONS) + 1
+        assert connection.execute("SELECT x FROM other").fetchall() == [("5abc0001",)]
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, (*MIGRATIONS, "CREATE TABLE other (x); SELECT nonsense"))
+    assert version_of(connection) == len(MIGRATIONS)
+    assert (
+        connection.execute("SELECT name FROM sqlite_master WHERE name = 'other'").fetchall() == []
+    )
+
+
+def test_what_is_set_aside_takes_all_its_files_along_and_no_name_twice(path: Path) -> None:
+    asides = set()
+    for number in range(3):
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{path}{suffix}").write_text(f"{number}{suffix}")
+        aside = set_aside(str(path))
+        asides.add(aside)
+        for suffix in ("", "-wal", "-shm"):
+            assert Path(aside + suffix).read_text() == f"{number}{suffix}"
+            assert not Path(f"{path}{suffix}").exists()
+    assert len(asides) == 3
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%41", "a b", "é", "a&mode=memory"])
+def test_a_state_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    open_for_writing(str(tmp_path / name))[0].close()
+    assert (tmp_path / name / "journal.db").stat().st_size > 0
+    open_for_reading(str(tmp_path / name)).close()
