@@ -122,7 +122,7 @@ class TestPrune:
         assert [run.id for run in upkeep.runs()] == [kept]
         assert completed(state) == {"a"}
         for table, rows in (
-            *(("run", 1), ("session", 1), ("task", 3), ("start", 1), ("finish", 1)),
+            *(("run", 1), ("session", 1), ("task", 3), ("start", 0), ("finish", 1)),
             *(("mark", 0), ("value", 0)),
         ):
             count = upkeep._connection.execute(f"SELECT count(*) FROM {table}").fetchone()

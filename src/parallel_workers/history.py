@@ -443,7 +443,7 @@ class History:
             SELECT task.name, task.position, attempt.id {_NUMBER} AS number,
                 coalesce(finish.session, start.session), coalesce(finish.started, start.time),
                 finish.seconds, finish.outcome, finish.status, finish.error, finish.log,
-                start.worker, finish.cpu, finish.memory, finish.id IS NULL
+                coalesce(start.worker, finish.worker), finish.cpu, finish.memory, finish.id IS NULL
             FROM (SELECT id FROM start WHERE id {_ONE_RUN}
                 UNION SELECT id FROM finish WHERE id {_ONE_RUN}) AS attempt
             CROSS JOIN task ON task.id = attempt.id {_TASK}

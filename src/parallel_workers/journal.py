@@ -56,9 +56,11 @@ one would have to read more than so many bytes of what has been written since th
 _LONGEST_ERROR = 500
 
 _START = "INSERT OR REPLACE INTO start VALUES (?, ?, ?, ?)"
-_END = "INSERT OR REPLACE INTO finish (id, session, started, seconds, status, log, cpu, memory"
-_SUCCESS = f"{_END}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_OTHER_END = f"{_END}, outcome, final, error, cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_END = (
+    "INSERT OR REPLACE INTO finish (id, session, started, seconds, worker, status, log, cpu, memory"
+)
+_SUCCESS = f"{_END}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_OTHER_END = f"{_END}, outcome, final, error, cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 """Each column costs, and nearly everything succeeds: what is true of a success is the default."""
 
 
@@ -324,25 +326,34 @@ class Journal(History):
         self._connection.executemany("INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?)", rows)
 
     def _insert_events(self) -> None:
-        starts: list[tuple[Any, ...]] = []
+        starts: dict[int, tuple[Any, ...]] = {}
         successes: list[tuple[Any, ...]] = []
         others: list[tuple[Any, ...]] = []
         ids, session = self._ids, self._session
         for event in self._events:
             if isinstance(event, TaskStarted):
                 time, task, number, worker = event
-                starts.append((ids[task] + min(number, MOST_ATTEMPTS), session, time, worker))
+                attempt = ids[task] + min(number, MOST_ATTEMPTS)
+                starts[attempt] = (attempt, session, time, worker)
             elif isinstance(event, (TaskEnded, TaskRetried)):
-                row = self._end_row(event)
+                attempt = ids[event.task] + min(event.attempt, MOST_ATTEMPTS)
+                start = starts.pop(attempt, None)
+                row = self._end_row(event, attempt, None if start is None else start[3])
                 if event.outcome is Outcome.SUCCEEDED:
                     successes.append(row)
                 else:
                     others.append((*row, *_failure_columns(event)))
-        for sql, rows in ((_START, starts), (_SUCCESS, successes), (_OTHER_END, others)):
+        for sql, rows in (
+            (_START, list(starts.values())),
+            (_SUCCESS, successes),
+            (_OTHER_END, others),
+        ):
             if rows:
                 self._connection.executemany(sql, rows)
 
-    def _end_row(self, event: TaskEnded | TaskRetried) -> tuple[Any, ...]:
+    def _end_row(
+        self, event: TaskEnded | TaskRetried, attempt: int, worker: int | None
+    ) -> tuple[Any, ...]:
         """Return the columns that every end has."""
         result, prefix = event.result, self._logs
         status = log = cpu = memory = None
@@ -350,10 +361,11 @@ class Journal(History):
             _, status, log, _, _, cpu, memory = result
             log = log[len(prefix) :] if log.startswith(prefix) else _storable(log)
         return (
-            self._ids[event.task] + min(event.attempt, MOST_ATTEMPTS),
+            attempt,
             self._session,
             event.time - event.seconds,
             event.seconds,
+            worker,
             status,
             log,
             cpu,

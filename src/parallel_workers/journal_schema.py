@@ -44,11 +44,12 @@ MIGRATIONS = (
         id INTEGER PRIMARY KEY, position INTEGER, name TEXT NOT NULL, digest BLOB NOT NULL);
 
     -- The id of an attempt is that of its task plus its number, 0 for an end without an attempt.
+    -- A start that is told together with its end has no row of its own.
     CREATE TABLE start (
         id INTEGER PRIMARY KEY, session INTEGER NOT NULL, time REAL NOT NULL, worker INTEGER);
     CREATE TABLE finish (
         id INTEGER PRIMARY KEY, session INTEGER NOT NULL, started REAL NOT NULL,
-        seconds REAL NOT NULL, status INTEGER, log TEXT, cpu REAL, memory INTEGER,
+        seconds REAL NOT NULL, worker INTEGER, status INTEGER, log TEXT, cpu REAL, memory INTEGER,
         outcome TEXT NOT NULL DEFAULT 'succeeded', final INTEGER NOT NULL DEFAULT 1,
         error TEXT, cause TEXT);
 

@@ -3,7 +3,6 @@
 import warnings
 
 from parallel_workers.events import Outcome
-from parallel_workers.history import RunRecord
 from parallel_workers.journal import Journal
 from parallel_workers.plan import Plan
 from parallel_workers.recording import Restored, Values, begin, digests_of, restore
@@ -26,7 +25,7 @@ def record(plan: Plan, state: str, jobs: int, *, resume: bool) -> Beginning:
     """
     journal = Journal.open(state)
     found = digests_of(plan)
-    before = _last(journal) if resume else None
+    before = journal.last_of("") if resume else None
     restored = Restored(Resumption(set(), {}), {})
     if before is not None:
         # What another process did until now is known only once it is not at it any more.
@@ -42,6 +41,7 @@ def record(plan: Plan, state: str, jobs: int, *, resume: bool) -> Beginning:
 
     def close(outcome: Outcome) -> None:
         journal.close(outcome)
+        journal.release()
         told = [*journal.warnings]
         if journal.incomplete is not None:
             told.append(f"not all was recorded: {journal.incomplete}")
@@ -63,7 +63,3 @@ def record(plan: Plan, state: str, jobs: int, *, resume: bool) -> Beginning:
         [values, journal],
         close,
     )
-
-
-def _last(journal: Journal) -> RunRecord | None:
-    return next((run for run in reversed(journal.runs()) if not run.file), None)

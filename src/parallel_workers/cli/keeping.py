@@ -191,8 +191,7 @@ def file_key(path: str) -> str:
 
 def earlier_run(history: "History", path: str) -> "RunRecord | None":
     """Return the last run of a file; None if there was none."""
-    key = file_key(path)
-    return next((run for run in reversed(history.runs()) if run.file == key), None)
+    return history.last_of(file_key(path))
 
 
 def resumed(history: "History", wishes: Wishes, path: str) -> "RunRecord | None":

@@ -8,7 +8,7 @@ from parallel_workers.driver import Driver, clock
 SHORT = 50e-6
 """Seconds that tasks may take so that a worker takes several at once."""
 
-HANDFUL = 16
+HANDFUL = 64
 """How many it takes then, if there are enough for all."""
 
 
