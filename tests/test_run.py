@@ -430,7 +430,7 @@ def test_a_listener_that_fails_harms_no_task_and_is_told_at_the_end() -> None:
     graph = WorkGraph()
     for number in range(5):
         graph.add(f"t{number}", done.append, number)
-    with pytest.raises(RuntimeError, match="deaf"):
+    with pytest.warns(UserWarning, match="deaf"), pytest.raises(RuntimeError, match="deaf"):
         graph.run(listen=listen)
     assert len(done) == 5
 
@@ -594,7 +594,8 @@ def test_values_are_let_go_when_their_last_reader_has_run() -> None:
     left = graph.add("left", count, b, after=[unread])
     leaf = graph.add("leaf", make, after=[left])
     run = graph.run(jobs=1, keep="leaves")
-    assert run[left] is None
+    with pytest.raises(NoValueError, match="let go"):
+        run[left]
     assert isinstance(run[leaf], Value)
     assert [ref() is not None for ref in alive] == [False, False, False, True]
 
@@ -636,3 +637,137 @@ def test_environment_and_attempt_reach_a_command() -> None:
     graph.add("say", command='echo "$PW_TASK $PW_ATTEMPT $X"', env={"X": "y"})
     assert Path(graph.run()["say"].log).read_text() == "say 1 y\n"
     assert "PW_TASK" not in os.environ
+
+
+# What a user may do wrong, or differently
+
+
+def test_a_list_that_grows_after_it_was_given_is_what_it_was() -> None:
+    graph = WorkGraph()
+    parts: list[Any] = []
+    for number in range(3):
+        parts.append(graph.add(f"t{number}", int, number))
+        graph.add(f"sum{number}", list, parts)
+    run = graph.run()
+    assert [run[f"sum{number}"] for number in range(3)] == [[0], [0, 1], [0, 1, 2]]
+
+
+def test_a_task_where_its_value_cannot_stand_is_refused() -> None:
+    graph = WorkGraph()
+    a = graph.add("a", int)
+    loop: list[Any] = [a]
+    loop.append(loop)
+    with pytest.raises(GraphError, match="b: a task in a set"):
+        graph.add("b", len, {a})
+    with pytest.raises(GraphError, match="b: an argument that holds a task holds itself"):
+        graph.add("b", len, loop)
+    with pytest.raises(GraphError, match="env and cwd are for commands"):
+        graph.add("b", len, "x", env={"A": "b"})
+    with pytest.raises(GraphError, match=r'map m: after is a list: after=\["a"\]'):
+        graph.map("m", int, "12", after="a")
+    graph.add("n[1]", int)
+    with pytest.raises(GraphError, match=r"named n\[1\] already"):
+        graph.map("n", int, "12")
+    assert list(graph) == ["a", "n[1]"]
+
+
+def test_a_pool_that_nobody_gave_a_limit_has_one_unit() -> None:
+    graph = WorkGraph()
+    graph.add("a", int, pool="p")
+    assert graph.run().succeeded
+    assert graph.pools == {"p": 1}
+
+
+def test_a_task_of_another_graph_has_nothing_in_this_run() -> None:
+    graph, other = WorkGraph(), WorkGraph()
+    graph.add("a", int)
+    run = graph.run()
+    with pytest.raises(GraphError, match="x is of another graph"):
+        run[other.add("x", int)]
+    assert graph["a"] == graph["a"]
+    assert {graph["a"]: 1}[graph["a"]] == 1
+
+
+def test_a_run_is_of_the_graph_as_it_was() -> None:
+    graph = WorkGraph()
+    graph.add("a", int)
+    run = graph.run()
+    later = graph.add("b", int)
+    assert (run.succeeded, list(run.tasks), len(run)) == (True, ["a"], 1)
+    assert "b" not in run.tasks
+    assert run.tasks.get("b") is None
+    for key in ("b", later):
+        with pytest.raises(UnknownTaskError, match="no task named b"):
+            run[key]
+
+
+def test_an_error_that_lets_nobody_set_anything_is_told_all_the_same() -> None:
+    class FrozenError(Exception):
+        def __setattr__(self, name: str, value: object) -> None:
+            raise AttributeError(name)
+
+    def bad() -> None:
+        raise FrozenError("cold")
+
+    graph = WorkGraph()
+    graph.add("bad", bad)
+    with pytest.raises(RunFailed) as caught:
+        graph.run()
+    assert str(caught.value.exceptions[0]) == "cold"
+
+
+def test_a_value_that_was_let_go_says_so() -> None:
+    graph = WorkGraph()
+    a = graph.add("a", int, 1)
+    graph.add("b", int, a)
+    with pytest.raises(NoValueError, match="the task a has no value: let go"):
+        graph.run(keep="leaves")["a"]
+
+
+def test_a_listener_that_raises_anything_ends_no_run_and_hides_no_failure() -> None:
+    def listen(events: list[Event]) -> None:
+        raise SystemExit(3)
+
+    with pytest.warns(UserWarning, match="listen= was told no more, since it raised SystemExit: 3"):
+        run = failing_graph().run(listen=listen, check=False)
+    assert run.over
+    with pytest.raises(RunFailed):
+        run.check()
+    graph = WorkGraph()
+    graph.add("a", int)
+    with pytest.warns(UserWarning, match="SystemExit"), pytest.raises(SystemExit):
+        graph.run(listen=listen)
+    graph.add("b", int)
+
+
+def test_an_interrupt_at_any_moment_ends_a_run_inline() -> None:
+    program = textwrap.dedent("""
+        import sys
+        from parallel_workers import WorkGraph
+        graph = WorkGraph()
+        for number in range(200_000):
+            graph.add(str(number), int)
+        print("go", flush=True)
+        try:
+            graph.run(on="inline")
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+    """)
+    for pause in (0.0, 0.03, 0.06):
+        running = subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+        )
+        assert running.stdout is not None
+        assert running.stdout.readline() == "go\n"
+        time.sleep(pause)
+        running.send_signal(signal.SIGINT)
+        output, _ = running.communicate(timeout=30)
+        assert output in ("interrupted\n", "")
+
+
+@pytest.mark.parametrize("on", [None, int, WorkGraph])
+def test_what_is_no_executor_is_refused(on: Any) -> None:
+    graph = WorkGraph()
+    graph.add("a", int)
+    with pytest.raises(UsageError, match="is no executor; give one of threads"):
+        graph.run(on=on)

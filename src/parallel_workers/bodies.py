@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from parallel_workers.commands import Command, CommandRunner, words_of
 from parallel_workers.definition import Definition
 from parallel_workers.errors import UsageError
-from parallel_workers.events import CommandResult
+from parallel_workers.events import LET_GO, CommandResult
 from parallel_workers.logs import log_name
 from parallel_workers.plan import Plan
 from parallel_workers.tasks import Arguments
@@ -138,7 +138,7 @@ def let_go_early(plan: Plan, bodies: list[Body], values: list[Any]) -> None:
             for source in sources.get(task, ()):
                 readers[source] -= 1
                 if not readers[source]:
-                    values[source] = None
+                    values[source] = LET_GO
 
     for task in range(plan.tasks):
         unread = not readers[task] and bool(plan.successors[task])
@@ -171,7 +171,7 @@ class Passing:
     def arrived(self, value: Any) -> Any:
         """Let go what need not be kept now that the value is there; return what is left of it."""
         self._release()
-        return None if self._unread else value
+        return LET_GO if self._unread else value
 
 
 def refuse_coroutines(plan: Plan) -> None:

@@ -29,6 +29,7 @@ from typing import Any
 from parallel_workers.errors import Cancelled, TimedOut
 from parallel_workers.events import (
     GOOD,
+    LET_GO,
     Event,
     Listener,
     Outcome,
@@ -421,9 +422,19 @@ class Driver:
             outcome,
             self.finished[task] - self.started[task],
             plan.durations[task],
-            self.values[task] if error is None else _result_of(error),
+            self._value_of(task) if error is None else _result_of(error),
             None if cause is None else plan.names[cause],
         )
+
+    def _value_of(self, task: int) -> Any:
+        value = self.values[task]
+        return None if value is LET_GO else value
+
+    def abandon(self) -> None:
+        """Let the run be over as it stands: nobody is left who would go on with it."""
+        with contextlib.suppress(Exception):
+            self.stop()
+        self.over.set()
 
     def _end(self) -> None:
         if not self.over.is_set():

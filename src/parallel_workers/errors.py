@@ -33,8 +33,12 @@ class GraphError(ParallelWorkersError):
     """The work graph cannot be what it was asked to be."""
 
 
-class UnknownTaskError(GraphError):
+class UnknownTaskError(GraphError, KeyError):
     """A name that no task of the graph has."""
+
+    def __str__(self) -> str:
+        # That of KeyError shows its message in quotes.
+        return str(self.args[0])
 
 
 class CycleError(GraphError):

@@ -24,6 +24,16 @@ GOOD = frozenset({Outcome.SUCCEEDED, Outcome.CACHED})
 """The outcomes of a task that has been done."""
 
 
+class LetGo:
+    """Stands where a value was that is not kept."""
+
+    def __repr__(self) -> str:
+        return "<let go>"
+
+
+LET_GO = LetGo()
+
+
 class CommandResult(NamedTuple):
     """What is left of a command that has ended; the value of a command task.
 

@@ -5,7 +5,7 @@ columns by that number, so that a graph of a million tasks is a handful of lists
 made only when somebody asks for one. Readers of files fill the columns directly.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -119,6 +119,9 @@ class WorkGraph:
     def __getitem__(self, name: str) -> Task[Any]:
         return Task(self, self.number(name))
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.numbers)
+
     def __repr__(self) -> str:
         return f"<WorkGraph of {plural(len(self), 'task')}>"
 
@@ -200,8 +203,8 @@ class WorkGraph:
             definition = self._check(name, fields)
         if name in self.numbers:
             raise GraphError(f"there is a task named {shorten(name)} already")
-        arguments = arguments_of(args, kwargs or {}) if args or kwargs else None
-        if not callable(function) or definition.command is not None:
+        arguments = _arguments(name, args, kwargs) if args or kwargs else None
+        if definition is not PLAIN or not callable(function):
             _check_function(name, function, arguments, definition)
         waits_for: tuple[Iterable[int], Iterable[str]] = (), ()
         if after or arguments is not None:
@@ -213,6 +216,8 @@ class WorkGraph:
             self.arguments[number] = arguments
         if definition is not PLAIN:
             self.definitions[number] = definition
+            if definition.pool is not None:
+                self.pools.setdefault(definition.pool, 1)
         self._wait_for(number, *waits_for)
         return Task(self, number)
 
@@ -312,12 +317,17 @@ class WorkGraph:
         >>> graph.run()[total]
         14
         """
-        everything = list(after)
+        if isinstance(after, str):
+            raise GraphError(f'map {shorten(name)}: after is a list: after=["{shorten(after)}"]')
+        everything, given = list(after), list(items)
+        for index in range(len(given)):
+            if f"{name}[{index}]" in self.numbers:
+                raise GraphError(f"there is a task named {shorten(f'{name}[{index}]')} already")
         return TaskGroup(
             self,
             [
                 self.add(f"{name}[{index}]", function, item, after=everything, **fields).number
-                for index, item in enumerate(items)
+                for index, item in enumerate(given)
             ],
         )
 
@@ -453,6 +463,7 @@ class WorkGraph:
             This graph.
         """
         if call is not None:
+            self._plan = None
             for name, number in self.numbers.items():
                 if self.definitions.get(number, PLAIN).command is None:
                     self.functions[number] = call
@@ -487,10 +498,10 @@ class WorkGraph:
         >>> graph.plan(jobs=1).makespan
         3.0
         """
-        from parallel_workers.cores import usable_cores
         from parallel_workers.forecast import Forecast
+        from parallel_workers.starting import checked_jobs
 
-        return Forecast(self.compiled(), usable_cores() if jobs is None else jobs)
+        return Forecast(self.compiled(), checked_jobs(jobs))
 
     def start(
         self,
@@ -863,6 +874,13 @@ class WorkGraph:
         return graph
 
 
+def _arguments(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Arguments:
+    try:
+        return arguments_of(args, kwargs or {})
+    except GraphError as error:
+        raise GraphError(f"task {shorten(name)}: {error}") from None
+
+
 def _check_function(
     name: str, function: object, arguments: Arguments | None, definition: Definition
 ) -> None:
@@ -876,6 +894,8 @@ def _check_function(
         raise GraphError(f"{task}: {shown(function)} cannot be called{advice}")
     elif definition.command is not None:
         raise GraphError(f"{task}: it is a function or a command, not both")
+    elif definition.env or definition.cwd is not None:
+        raise GraphError(f"{task}: env and cwd are for commands; a function has those of the run")
 
 
 def _define(fields: Mapping[str, Any]) -> Definition:

@@ -35,7 +35,10 @@ def load(
     'echo @ansible/machines/run'
     """
     from parallel_workers import formats
+    from parallel_workers.errors import UsageError
 
+    if command is not None and call is not None:
+        raise UsageError("command= and call= both say what tasks do; give one of them")
     graph = formats.load(path, format=format, strict=strict)
     if command is not None:
         _fill_template(graph, command)

@@ -119,6 +119,12 @@ class Plan:
                 self.pool_of[numbers[old]] = pool_numbers[definition.pool]
 
     @cached_property
+    def by_name(self) -> dict[str, int]:
+        """Each task by its name, in the order in which they were added to the graph."""
+        order = [number for number in self.numbers if number < self.tasks]
+        return {self.names[task]: task for task in order}
+
+    @cached_property
     def work(self) -> float:
         """The sum of all durations, in seconds."""
         return sum(self.durations)

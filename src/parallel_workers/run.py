@@ -1,5 +1,6 @@
 """What a user holds of a run: values and outcomes, waiting, cancelling, results as they come."""
 
+import contextlib
 import signal
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -8,12 +9,19 @@ from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from parallel_workers.driver import Driver
-from parallel_workers.errors import Cancelled, NoValueError, RunFailed, TaskRaised
-from parallel_workers.events import GOOD, CommandResult, Event, Listener, Outcome, TaskEnded
+from parallel_workers.errors import (
+    Cancelled,
+    GraphError,
+    NoValueError,
+    RunFailed,
+    TaskRaised,
+    UnknownTaskError,
+)
+from parallel_workers.events import GOOD, LET_GO, CommandResult, Event, Listener, Outcome, TaskEnded
 from parallel_workers.executors import Workers
 from parallel_workers.graph import WorkGraph
 from parallel_workers.tasks import Task, TaskGroup
-from parallel_workers.wording import at_most, plural, shorten
+from parallel_workers.wording import at_most, plural, shorten, suggestion
 
 if TYPE_CHECKING:
     from parallel_workers.capture import TaskOutput
@@ -139,18 +147,16 @@ class TaskRuns(Mapping[str, TaskRun]):
 
     def __init__(self, run: "Run", driver: Driver) -> None:
         self._run = run
-        self._graph = run.graph
         self._driver = driver
 
     def __getitem__(self, key: str | Task[Any]) -> TaskRun:
-        number = key.number if isinstance(key, Task) else self._graph.number(key)
-        return TaskRun(self._run, self._driver, self._driver.plan.numbers[number])
+        return TaskRun(self._run, self._driver, self._run.number(key))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._graph.numbers)
+        return iter(self._driver.plan.by_name)
 
     def __len__(self) -> int:
-        return len(self._graph)
+        return self._driver.plan.tasks
 
 
 class Run:
@@ -201,15 +207,41 @@ class Run:
         """
         if isinstance(key, TaskGroup):
             return [self[task] for task in key]
-        number = key.number if isinstance(key, Task) else self.graph.number(key)
-        task = self._driver.plan.numbers[number]
-        outcome = self._driver.outcome(task)
-        if outcome in GOOD:
-            return self._driver.values[task]
-        how = "has not ended" if outcome is None else f"has no value: {_words(outcome)}"
-        raise NoValueError(
-            f"the task {shorten(self.graph.name(number))} {how}"
-        ) from self._driver.errors.get(task)
+        task = self.number(key)
+        outcome, value = self._driver.outcome(task), self._driver.values[task]
+        if outcome in GOOD and value is not LET_GO:
+            return value
+        if outcome is None:
+            how = "has not ended"
+        else:
+            how = f"has no value: {'let go' if outcome in GOOD else _words(outcome)}"
+        name = shorten(self._driver.plan.names[task])
+        raise NoValueError(f"the task {name} {how}") from self._driver.errors.get(task)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return self._driver.plan.tasks
+
+    def number(self, key: Task[Any] | str) -> int:
+        """Return the number in the plan of a task.
+
+        Raises:
+            UnknownTaskError: There was no such task when the run began.
+            GraphError: The task is of another graph.
+        """
+        plan = self._driver.plan
+        if isinstance(key, Task):
+            if key.graph is not self.graph:
+                raise GraphError(f"the task {shorten(key.name)} is of another graph")
+            if key.number < len(plan.numbers):
+                return plan.numbers[key.number]
+            key = key.name
+        if key not in plan.by_name:
+            hint = suggestion(key, plan.by_name) if isinstance(key, str) else ""
+            raise UnknownTaskError(f"there is no task named {shorten(str(key))}{hint}")
+        return plan.by_name[key]
 
     @property
     def tasks(self) -> TaskRuns:
@@ -230,7 +262,12 @@ class Run:
     @property
     def succeeded(self) -> bool:
         """Whether every task has ended, and ended well."""
-        return self.over and sum(self.outcomes[good] for good in GOOD) == len(self.graph)
+        if not self.over:
+            return False
+        if self._driver.spotless:
+            return True
+        outcomes = self.outcomes
+        return sum(outcomes[good] for good in GOOD) == len(self)
 
     @property
     def seconds(self) -> float:
@@ -263,6 +300,8 @@ class Run:
             self._joined = True
             if self._commands is not None:
                 self._commands.close()
+            for shield in self._shields:
+                shield.warn()
             self._close(Outcome.SUCCEEDED if self.succeeded else Outcome.FAILED)
         return True
 
@@ -321,13 +360,11 @@ class Run:
 
         Raises:
             RunFailed: A group of what the tasks raised, each with a note that names its task.
-            Exception: What the listener raised.
+            BaseException: What the listener raised, where all tasks succeeded.
         """
-        for shield in self._shields:
-            if shield.error is not None:
-                raise shield.error
         driver, names = self._driver, self._driver.plan.names
         if driver.spotless:
+            self._check_listeners()
             return
         failed = [
             task
@@ -337,6 +374,7 @@ class Run:
         outcomes = self.outcomes
         skipped = outcomes[Outcome.SKIPPED]
         if not failed and not skipped:
+            self._check_listeners()
             return
         errors = [_told(driver.errors[task], names[task]) for task in failed]
         message = f"{len(failed):,} of {plural(len(names), 'task')} failed"
@@ -345,6 +383,11 @@ class Run:
         failure = RunFailed(message, errors or [Cancelled("the run was cancelled")])
         failure.run = self
         raise failure
+
+    def _check_listeners(self) -> None:
+        for shield in self._shields:
+            if shield.error is not None:
+                raise shield.error
 
     def _repr_html_(self) -> str:
         from parallel_workers.drawing import html_of
@@ -370,10 +413,12 @@ def _told(error: BaseException, task: str) -> Exception:
     frames = error.__traceback__
     while frames is not None and _is_ours(frames.tb_frame):
         frames = frames.tb_next
-    error.__traceback__ = frames
+    error = error.with_traceback(frames)
     note = f"task {shorten(task)}"
     if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
+        # Some classes of errors let nobody set anything.
+        with contextlib.suppress(Exception):
+            error.add_note(note)
     if isinstance(error, Exception):
         return error
     raised = TaskRaised(f"task {shorten(task)} raised {type(error).__name__}")

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Sequence
 from importlib import import_module
@@ -33,7 +34,7 @@ from parallel_workers.logs import KeptLogs
 from parallel_workers.plan import Plan
 from parallel_workers.run import Beginning, Run
 from parallel_workers.state import new_passing_run, remove_run, run_id
-from parallel_workers.wording import at_most, plural, shorten, shown, suggestion
+from parallel_workers.wording import at_most, one_line, plural, shorten, shown, suggestion
 
 if TYPE_CHECKING:
     from parallel_workers.capture import Capture
@@ -71,8 +72,8 @@ def prepare(
         GraphError: The graph cannot be run.
         UsageError: An argument is wrong.
     """
-    executor = executor_named(on) if isinstance(on, str) else on
-    jobs = _checked_jobs(jobs)
+    executor = executor_for(on)
+    jobs = checked_jobs(jobs)
     if keep not in ("all", "leaves"):
         raise UsageError(f'keep={shown(keep)}: give "all" or "leaves"')
     if output not in (None, "task"):
@@ -98,8 +99,8 @@ def prepare(
         let_go_early(plan, bodies, driver.values)
 
     def begin() -> Workers:
-        driver.begin(beginning.run)
         try:
+            driver.begin(beginning.run)
             return executor.start(driver, bodies)
         except BaseException:
             driver.stop()
@@ -120,7 +121,12 @@ def _capture(plan: Plan, driver: Driver, bodies: list[Body]) -> "Capture":
     return capture
 
 
-def _checked_jobs(jobs: int | None) -> int:
+def checked_jobs(jobs: int | None) -> int:
+    """Return how many tasks may run at once, the usable cores if None.
+
+    Raises:
+        UsageError: It is no whole number from 0.
+    """
     if jobs is None:
         return usable_cores()
     if jobs.__class__ is not int or jobs < 0:
@@ -220,23 +226,39 @@ class Shield:
 
     def __init__(self, listen: Listen) -> None:
         self._listen = listen
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def __call__(self, events: Sequence[Event]) -> None:
         """Tell the listener."""
         if self.error is None:
             try:
                 self._listen(list(events))
-            except Exception as error:  # whatever it is, the run goes on
+            except BaseException as error:  # whatever it is, the run goes on
                 self.error = error
 
+    def warn(self) -> None:
+        """Warn if the listener has raised something."""
+        if self.error is not None:
+            what = one_line(f"{type(self.error).__name__}: {self.error}")
+            warnings.warn(f"listen= was told no more, since it raised {what}", stacklevel=5)
 
-def executor_named(name: str) -> Executor:
-    """Return a new executor of that name.
+
+def executor_for(on: Place) -> Executor:
+    """Return the executor that is meant: a new one for a name.
 
     Raises:
         UsageError: There is none.
     """
+    if isinstance(on, str):
+        return _executor_named(on)
+    if isinstance(on, type) or not hasattr(on, "start"):
+        raise UsageError(
+            f"on={on!r} is no executor; give one of {', '.join(EXECUTORS)}, or an executor object"
+        )
+    return on
+
+
+def _executor_named(name: str) -> Executor:
     if name not in EXECUTORS:
         hint = suggestion(name, EXECUTORS) or f"; there are {', '.join(EXECUTORS)}"
         raise UsageError(f"there is no executor {shown(name)}{hint}")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from parallel_workers.definition import PLAIN, Definition
+from parallel_workers.errors import GraphError
 from parallel_workers.wording import plural
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ class Task(Generic[T_co]):
     def definition(self) -> Definition:
         """What it does and how it is run."""
         return self.graph.definitions.get(self.number, PLAIN)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Task):
+            return self.graph is other.graph and self.number == other.number
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((id(self.graph), self.number))
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r}>"
@@ -120,10 +129,41 @@ def arguments_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
         elif kind in _CONTAINERS and id(value) not in seen:
             seen.add(id(value))
             waiting += value.values() if kind is dict else value
+        elif kind in (set, frozenset) and any(isinstance(item, Task) for item in value):
+            raise GraphError("a task in a set cannot be replaced by its value; use a list")
+    if not found:
+        return Arguments(args, kwargs, ())
+    try:
+        # What the caller does later to lists and dictionaries is not meant.
+        args, kwargs = _copied(args), _copied(dict(kwargs))
+    except RecursionError:
+        raise GraphError("an argument that holds a task holds itself, too") from None
     return Arguments(args, kwargs, tuple(found))
 
 
 _CONTAINERS = (list, tuple, dict)
+
+
+def _copied(value: Any) -> Any:
+    """Return `value` with copies of the containers in it that hold tasks."""
+    kind = value.__class__
+    if kind is dict:
+        copy = {key: _copied(item) for key, item in value.items()}
+        return copy if any(map(_holds_task, copy.values())) else value
+    if kind is list or kind is tuple:
+        items = [_copied(item) for item in value]
+        return kind(items) if any(map(_holds_task, items)) else value
+    return value
+
+
+def _holds_task(value: Any) -> bool:
+    """Tell whether a value is a task, or a container that was copied since it holds one."""
+    kind = value.__class__
+    if kind is dict:
+        return any(map(_holds_task, value.values()))
+    if kind is list or kind is tuple:
+        return any(map(_holds_task, value))
+    return kind is Task or kind is TaskGroup
 
 
 def _fill(value: Any, value_of: Callable[[int], Any]) -> Any:

@@ -23,9 +23,13 @@ class InlineExecutor:
             KeyboardInterrupt: There was one; nothing was started any more.
         """
         refuse_coroutines(driver.plan)
-        tasks = driver.take((), 1)
-        while tasks:
-            tasks = driver.take([_attempt(driver, tasks[0], bodies[tasks[0]])], 1)
+        try:
+            tasks = driver.take((), 1)
+            while tasks:
+                tasks = driver.take([_attempt(driver, tasks[0], bodies[tasks[0]])], 1)
+        except BaseException:  # an interrupt, wherever it came: there is nobody to go on
+            driver.abandon()
+            raise
         return Done()
 
 
