@@ -12,7 +12,6 @@ pickled. It does not see what the function calls, and what it reads from globals
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
 from types import CodeType
 from typing import Any
 
@@ -20,6 +19,12 @@ from parallel_workers.bodies import CommandText
 from parallel_workers.definition import Definition
 from parallel_workers.plan import Plan
 from parallel_workers.tasks import Arguments, Task, TaskGroup
+
+try:
+    # What hashlib has under that name; hashlib itself takes 5 ms to import, for OpenSSL.
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
 
 SIZE = 16
 """The bytes of a digest: enough that two tasks have the same one by chance in no run ever."""

@@ -5,7 +5,6 @@ and nobody else does.
 """
 
 import os
-import pickle
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -160,6 +159,8 @@ class Values:
         if isinstance(value, CommandResult):
             # The path of its log, which is kept in the directory of the run, and no more.
             value = value._replace(log=str(value.log))
+        import pickle
+
         try:
             pickled = pickle.dumps(value, protocol=5)
         except Exception:  # whatever an object's own __reduce__ raises
@@ -189,6 +190,8 @@ def restore(history: History, run: RunRecord, plan: Plan, found: Sequence[bytes]
         plan: What is to be run now.
         found: By task, its digest.
     """
+    import pickle
+
     lost: set[str] = set()
     while True:
         decided = decide(history, run, plan, found, lost=lost)
