@@ -6,13 +6,15 @@ in it: how a task is run (retries, timeout, pool, priority, jobs, executor), wha
 description and its free data; a template that used those has made a command of them.
 
 Of a function the digest sees its qualified name, its own code with the constants and the functions
-defined within it, its defaults, the object that a method is of, and its arguments as they are
-pickled. It does not see what the function calls, and what it reads from globals and closures.
+defined within it, its defaults, what it wraps, the object that a method is of, and its arguments as
+they are pickled. It does not see what the function calls, or reads from globals and closures.
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
-from types import CodeType
+from functools import partial
+from types import CodeType, MappingProxyType
 from typing import Any
 
 from parallel_workers.bodies import CommandText
@@ -41,7 +43,7 @@ def command_content(command: CommandText, definition: Definition) -> bytes:
     True
     """
     words = command if isinstance(command, str) else list(command)
-    what = [words, sorted(definition.env.items()), definition.cwd]
+    what = [words, sorted(definition.env.items()), os.path.abspath(definition.cwd or "")]
     return b"command" + json.dumps(what, ensure_ascii=False).encode(errors="surrogatepass")
 
 
@@ -52,21 +54,31 @@ def function_content(function: Callable[..., Any], arguments: Arguments | None) 
         function: What is called.
         arguments: What it is called with; the tasks in it count by their own digests only.
     """
-    import pickle
-
-    given = None
+    given: Any = None
     if arguments is not None:
         given = _without_tasks((arguments.args, dict(arguments.kwargs)))
+    if isinstance(function, partial):
+        inner = function_content(function.func, None)
+        given = function.args, function.keywords, given
+        return None if inner is None else _pickled([inner, given])
+    wrapped = getattr(function, "__wrapped__", None)
+    inner = function_content(wrapped, None) if callable(wrapped) else b""
     code = getattr(function, "__code__", None)
     defaults = getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)
     kind = type(function)
     name = getattr(function, "__qualname__", kind.__qualname__)
     where = getattr(function, "__module__", kind.__module__)
-    what: list[Any] = [where, name, _code_content(code), defaults, given]
+    what: list[Any] = [where, name, _code_content(code), defaults, given, inner]
     if code is None and not isinstance(function, type):
-        what.append(function)
+        what += [function, _code_content(getattr(type(function).__call__, "__code__", None))]
     elif (owner := getattr(function, "__self__", None)) is not None:
         what.append(owner)
+    return _pickled(what)
+
+
+def _pickled(what: Any) -> bytes | None:
+    import pickle
+
     try:
         return b"function" + pickle.dumps(what, protocol=5)
     except Exception:  # whatever an object's own __reduce__ raises
@@ -99,12 +111,17 @@ def _constant(value: object) -> Any:
     return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
 
 
-def digests(plan: Plan, contents: Sequence[bytes | None]) -> list[bytes]:
+def digests(
+    plan: Plan,
+    contents: Sequence[bytes | None],
+    order: Mapping[int, Sequence[int]] = MappingProxyType({}),
+) -> list[bytes]:
     """Return the digest of each task.
 
     Args:
         plan: What is to be run.
         contents: By task, what it does; None where that cannot be told.
+        order: By task, the tasks whose values it is given, in the order of its arguments.
 
     Returns:
         By task, `SIZE` bytes; none at all where something in or before the task cannot be told,
@@ -118,7 +135,7 @@ def digests(plan: Plan, contents: Sequence[bytes | None]) -> list[bytes]:
     ready = [node for node, count in enumerate(waiting) if not count]
     for node in ready:  # grows while it is walked
         content = contents[node] if node < plan.tasks else b"gate"
-        mine = _digest(content, before[node])
+        mine = _digest(content, before[node], [found[task] for task in order.get(node, ())])
         before[node] = None
         found[node] = mine
         for successor in plan.successors[node]:
@@ -131,10 +148,13 @@ def digests(plan: Plan, contents: Sequence[bytes | None]) -> list[bytes]:
     return found[: plan.tasks]
 
 
-def _digest(content: bytes | None, before: Sequence[bytes] | None) -> bytes:
+def _digest(content: bytes | None, before: Sequence[bytes] | None, given: Sequence[bytes]) -> bytes:
     if content is None or b"" in (before or ()):
         return b""
     found = blake2b(len(content).to_bytes(8) + content, digest_size=SIZE)
+    found.update(len(given).to_bytes(8))
+    for digest in given:
+        found.update(digest)
     for digest in sorted(before or ()):
         found.update(digest)
     return found.digest()

@@ -20,6 +20,9 @@ from parallel_workers.logs import log_name
 from parallel_workers.state import is_locked
 from parallel_workers.wording import at_most, shorten, suggestion
 
+IN_TABLE, IN_FILE = b"t", b"f"
+"""How the row of a value begins that holds it, and what the row of one in a file is."""
+
 MEASURED = 3
 """How many of the last durations of a task are told."""
 
@@ -330,7 +333,9 @@ class History:
         return Durations(by_digest, by_name)
 
     def load_value(self, run: RunRecord, name: str, digest: bytes) -> bytes | None:
-        """Return the value that was saved of a task, pickled; None if there is none.
+        """Return the value that was saved of a task, pickled; None if it gave None.
+
+        What cannot be had, since it could not be kept or its file is gone, is empty.
 
         Args:
             run: The run that saved it.
@@ -344,13 +349,16 @@ class History:
             digest=digest,
             **self._span(run),
         )
-        if rows:
-            return bytes(rows[0][0])
+        if not rows:
+            return None
+        kept = bytes(rows[0][0])
+        if kept != IN_FILE:
+            return kept[1:]
         try:
             with open(value_path(self.directory(run.id), name, digest), "rb") as file:
                 return file.read()
         except OSError:
-            return None
+            return b""
 
     def directory(self, run: str) -> str:
         """Return the path of the directory of a run."""

@@ -8,12 +8,13 @@ next batch and at the end. What is lost in spite of that is told, by `Journal.in
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from parallel_workers.errors import UsageError
@@ -25,7 +26,14 @@ from parallel_workers.events import (
     TaskRetried,
     TaskStarted,
 )
-from parallel_workers.history import History, value_path
+from parallel_workers.history import (
+    IN_FILE,
+    IN_TABLE,
+    History,
+    RunRecord,
+    readable,
+    value_path,
+)
 from parallel_workers.journal_schema import (
     JOURNAL,
     MOST_ATTEMPTS,
@@ -168,17 +176,31 @@ class Journal(History):
         Args:
             name: The name of the task.
             digest: What it does.
-            pickled: The value.
+            pickled: The value, if it is not None; empty for one that cannot be kept.
         """
-        if len(pickled) <= LARGEST_VALUE:
-            with self._mutex:
-                self._values.append((name, pickled))
-        elif self._facts is not None:
+        kept = IN_TABLE + pickled
+        if len(pickled) > LARGEST_VALUE and self._facts is not None:
+            kept = IN_FILE
             path = value_path(self.directory(self._facts.run), name, digest)
             try:
                 _write_file(path, pickled, durable=self._durable)
             except OSError as error:
                 self._lost.append(f"the value of {shorten(name)}: {error.strerror}")
+                kept = IN_TABLE
+        with self._mutex:
+            self._values.append((name, kept))
+
+    def forget_values(self, run: RunRecord, names: Collection[str]) -> None:
+        """Forget the values of tasks that are done again; one that gives None then keeps none."""
+        with readable(self.state):
+            self._connection.executemany(
+                "DELETE FROM value WHERE task IN (SELECT id FROM task WHERE id BETWEEN ? AND ? "
+                "AND name = ?)",
+                [
+                    (run.number << RUN_SHIFT, (run.number + 1 << RUN_SHIFT) - 1, name)
+                    for name in names
+                ],
+            )
 
     def close(self, outcome: str) -> None:
         """Record how the run ended; what could not be written before is tried for the last time.
@@ -197,6 +219,9 @@ class Journal(History):
             self.incomplete = self._missing()
             self._tidy()
         if self._run_lock is not None:
+            # A child that a function has forked may hold it, too.
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._run_lock, fcntl.LOCK_UN)
             os.close(self._run_lock)
             self._run_lock = None
 

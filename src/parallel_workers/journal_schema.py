@@ -222,8 +222,10 @@ def _alone_in(state: str) -> Iterator[None]:
 
 
 def _open_or_make(path: str) -> sqlite3.Connection:
-    # What SQLite makes beside it gets the same mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    # What SQLite makes beside it gets the same mode. A file that is there is left to SQLite: to
+    # close any descriptor of it would drop the locks that another run of this process has on it.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = _connect(_as_uri(path))
     try:
         if _version(connection, path) < len(MIGRATIONS):

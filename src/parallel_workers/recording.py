@@ -98,6 +98,10 @@ def begin(
     else:
         run, place = before.id, journal.directory(before.id)
         os.makedirs(place, mode=0o700, exist_ok=True)
+        done = decided.done if decided is not None else ()
+        journal.forget_values(
+            before, [name for task, name in enumerate(plan.names) if task not in done]
+        )
         attempts = journal.attempts(before)
         earlier = {task: attempts[name] for task, name in enumerate(plan.names) if name in attempts}
     by_name = dict(zip(plan.names, found, strict=True))
@@ -211,4 +215,9 @@ def restore(history: History, run: RunRecord, plan: Plan, found: Sequence[bytes]
 
 def digests_of(plan: Plan) -> list[bytes]:
     """Return, by task, the digest of its function or of the command in its definition."""
-    return digests(plan, contents_of(plan))
+    order = {
+        task: [plan.numbers[number] for each in arguments.tasks for number in each.numbers]
+        for task, arguments in plan.arguments.items()
+        if arguments.tasks
+    }
+    return digests(plan, contents_of(plan), order)

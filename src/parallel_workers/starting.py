@@ -87,7 +87,7 @@ def prepare(
     else:
         from parallel_workers.recorded import record
 
-        beginning = record(plan, os.fspath(journal), jobs, resume=resume)
+        beginning = record(plan, os.path.abspath(journal), jobs, resume=resume)
     frontier = Frontier.of(plan, keep_going=keep_going, done=beginning.done)
     listeners: list[Listener] = [*beginning.listeners, *shields]
     driver = Driver(plan, frontier, jobs, listeners, beginning.done, beginning.earlier)

@@ -31,7 +31,8 @@ def conduct(
     commands: Sequence[CommandText],
     *,
     keeping: Keeping,
-    events: str | None,
+    events: Output | None,
+    events_only: bool,
     jobs: int,
     keep_going: bool,
     grace: float,
@@ -43,8 +44,8 @@ def conduct(
         plan: What is to be run.
         commands: By task, its command.
         keeping: What is kept of the run, and what it goes on with.
-        events: The file that events are written to, "-" for standard output, where that is for
-            them alone then; None for none.
+        events: Where lines of events go; None for nowhere.
+        events_only: Whether standard output is for those alone.
         jobs: How many may run at once; 0 for no limit.
         keep_going: Whether a failure leaves what does not depend on it to go on.
         grace: Seconds that a command has to end when it is told to.
@@ -55,9 +56,9 @@ def conduct(
         incomplete, 128 and its number if a signal ended the run.
 
     Raises:
-        UsageError: The system allows no thread, or the file of events cannot be written.
+        UsageError: The system allows no thread.
     """
-    fd = sys.stderr.fileno() if events == "-" else sys.stdout.fileno()
+    fd = sys.stderr.fileno() if events_only else sys.stdout.fileno()
     out = Output(fd)
     terminal = find_terminal(fd, os.environ)
     style = choose_style(sys.stdout.encoding, terminal, os.environ)
@@ -69,9 +70,8 @@ def conduct(
     frontier = Frontier.of(plan, keep_going=keep_going, done=keeping.done)
     journal = keeping.journal
     listeners: list[Listener] = [progress, summary, attendant.listen]
-    stream = None if events is None else open_events(events)
-    if stream is not None:
-        listeners.insert(0, EventLines(keeping.run, stream.write))
+    if events is not None:
+        listeners.insert(0, EventLines(keeping.run, events.write))
     if journal is not None:
         # What anybody is told of is kept by then.
         listeners.insert(0, journal)
@@ -99,8 +99,8 @@ def conduct(
         tell(f"warning: standard output could not be written to the end: {out.broken}")
     if guardian.trouble is not None:
         tell(f"warning: {guardian.trouble}")
-    if stream is not None and stream.broken is not None:
-        tell(f"warning: the file of events could not be written to the end: {stream.broken}")
+    if events is not None and events.broken is not None:
+        tell(f"warning: the file of events could not be written to the end: {events.broken}")
     if signum is not None:
         outcome, status = Outcome.CANCELLED, 128 + signum
     elif summary.all_succeeded:

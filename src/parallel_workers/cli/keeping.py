@@ -115,7 +115,14 @@ def keep(
         if wishes.resume:
             raise
         return Prepared(plan, list(commands), []), keep_nothing(str(error))
-    prepared = prepare(graph, plan, commands, path, journal)
+    try:
+        prepared = prepare(graph, plan, commands, path, journal)
+    except UsageError as error:
+        if wishes.resume:
+            raise
+        # What was is of use, but what is asked for now can be done without it.
+        tell(f"warning: nothing is known of earlier runs: {error}")
+        prepared = Prepared(plan, list(commands), content_digests(plan, commands))
     return prepared, record(journal, wishes, prepared, path, jobs)
 
 
@@ -156,15 +163,7 @@ def prepare(
         path: The file of the graph.
         history: What is known of earlier runs.
     """
-    from parallel_workers.digest import command_content, digests
-
-    found = digests(
-        plan,
-        [
-            command_content(command, definition)
-            for command, definition in zip(commands, plan.definitions, strict=True)
-        ],
-    )
+    found = content_digests(plan, commands)
     earlier = earlier_run(history, path)
     if earlier is None:
         return Prepared(plan, list(commands), found)
@@ -173,6 +172,17 @@ def prepare(
     numbers = {name: task for task, name in enumerate(plan.names)}
     order = [numbers[name] for name in better.names]
     return Prepared(better, [commands[task] for task in order], [found[task] for task in order])
+
+
+def content_digests(plan: Plan, commands: Sequence[CommandText]) -> list[bytes]:
+    """Return, by task, the digest of its command."""
+    from parallel_workers.digest import command_content, digests
+
+    contents = [
+        command_content(command, definition)
+        for command, definition in zip(commands, plan.definitions, strict=True)
+    ]
+    return digests(plan, contents)
 
 
 def _medians(plan: Plan, found: Sequence[bytes], durations: "Durations") -> dict[str, float]:

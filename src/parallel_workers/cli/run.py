@@ -7,7 +7,7 @@ import click
 
 from parallel_workers.bodies import shown_command
 from parallel_workers.cli.bodies import commands_of
-from parallel_workers.cli.conduct import conduct
+from parallel_workers.cli.conduct import conduct, open_events
 from parallel_workers.cli.console import show
 from parallel_workers.cli.inputs import (
     find_input,
@@ -140,6 +140,8 @@ def command(
             _print_order(prepared, jobs, keeping)
         return
     rerun = _rerun_line(path, {"-C": directory, "--format": format_name, **what})
+    # Before anything is recorded: a run that cannot begin is none.
+    stream = None if events is None else open_events(events)
     if no_journal:
         prepared, keeping = Prepared(plan, commands, []), keep_nothing()
     else:
@@ -150,7 +152,8 @@ def command(
         prepared.plan,
         prepared.commands,
         keeping=keeping,
-        events=events,
+        events=stream,
+        events_only=events == "-",
         jobs=jobs,
         keep_going=keep_going,
         grace=grace,
