@@ -275,7 +275,7 @@ def _check_plain(data: dict[str, Any]) -> None:
 
 
 def _no_halves(text: str, what: str) -> None:
-    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+    if not text.isascii() and re.search("[\ud800-\udfff]", text):
         raise FieldError(f"{what} cannot hold half a surrogate pair")
 
 

@@ -1,6 +1,7 @@
 """How names, numbers and lists are put into sentences for people."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 SHOWN_NAME = 80
 """The most characters of one name, or of one found value, that a message shows."""
@@ -37,11 +38,36 @@ def shown(value: object) -> str:
     """
     import json
 
+    value = _excerpt(value, [_EXCERPT])
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         text = type(value).__name__ if isinstance(value, (dict, list, int)) else str(value)
     return shorten(printable(text))
+
+
+_EXCERPT = 10 * SHOWN_NAME
+"""About how many letters of a value are looked at: one of a megabyte may be shown many times."""
+
+
+def _excerpt(value: object, room: list[int]) -> object:
+    """Return `value`, or the beginning of one that is large; takes what that needs from `room`."""
+    room[0] -= 4
+    if isinstance(value, str):
+        room[0] -= len(value)
+        return value if len(value) < _EXCERPT else value[:SHOWN_NAME] + value[-SHOWN_NAME:]
+    if isinstance(value, (list, tuple)):
+        return [_excerpt(item, room) for item in _while_room(value, room)]
+    if isinstance(value, dict):
+        return {_excerpt(key, room): _excerpt(value[key], room) for key in _while_room(value, room)}
+    return value
+
+
+def _while_room(items: Iterable[Any], room: list[int]) -> Iterator[Any]:
+    for item in items:
+        if room[0] <= 0:
+            return
+        yield item
 
 
 def printable(text: str) -> str:

@@ -142,3 +142,14 @@ def test_lines_are_found_below_aliases_too() -> None:
         ("c", "d"): 4,
         ("c", "d", "b"): 2,
     }
+
+
+def test_letters_by_alias_count_too() -> None:
+    text = "- &n " + "é" * 25_000 + "\n" + "- *n\n" * 40_000
+    with pytest.raises(Malformed, match="aliases stand for more than"):
+        PARSER.read(text, [])
+
+
+def test_thousands_of_directives_are_refused_before_anybody_looks_through_them() -> None:
+    with pytest.raises(Malformed, match="75,000 directives"):
+        PARSER.read("%TAG !abc! y\n" * 75_000 + "---\na: b", [])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from parallel_workers import formats
 from parallel_workers.documents.tree import Malformed
-from parallel_workers.errors import UsageError
+from parallel_workers.errors import InvalidInput, UsageError
 from parallel_workers.formats._dot_text import parse
 from parallel_workers.formats.dot import write
 from parallel_workers.graph import WorkGraph
@@ -514,3 +514,15 @@ def test_dot_draws_what_is_written_without_a_word(tmp_path: Path) -> None:
     done = subprocess.run(["dot", "-Tplain"], input=text.encode(), capture_output=True, check=True)
     assert done.stderr == b""
     assert done.stdout.count(b"\nnode ") == len(STRANGE_NAMES)
+
+
+def test_what_is_no_digraph_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r'found "digraph\{a\}" where a digraph'):
+        formats.from_data("digraph{a}", "dot")
+
+
+def test_a_subgraph_that_is_opened_often_is_not_copied_as_often(tmp_path: Path) -> None:
+    keys = " ".join(f"k{number}=v" for number in range(4000))
+    again = "".join(f"subgraph s{{a{number}}}" for number in range(2000))
+    [problem] = refused(tmp_path, f"digraph{{subgraph s{{node[{keys}]}}{again}}}", "work.dot")
+    assert "this becomes too large" in problem

@@ -53,6 +53,8 @@ def run_program() -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None) or click.Context(program, info_name=_NAME)
         tell(f"error: {error.format_message()} ({context.command_path} --help tells more)")
+    except MemoryError:
+        tell("error: this takes more memory than there is")
     except OSError as error:
         tell(f"error: standard output cannot be written: {error.strerror}")
     except (click.Abort, KeyboardInterrupt):

@@ -30,6 +30,12 @@ from parallel_workers.wording import one_line, plural, shorten
 MOST_BY_ALIAS = 1_000_000
 """The most values that all aliases of a file may stand for."""
 
+LETTERS = 64
+"""How many letters of what an alias stands for count as another value."""
+
+MOST_DIRECTIVES = 100
+"""The most directives of a file: libyaml looks through all of them for each."""
+
 _ALIAS: Final = "alias"
 _Node: TypeAlias = tuple[str, Any, int, str | None]
 """An event that may be an alias, and the anchor that it carries."""
@@ -71,6 +77,8 @@ def events(text: str) -> Iterator[Event]:
         Malformed: It is not YAML, or has what plain data has not: tags, keys that are no text,
             several documents, an alias within what it stands for, too much by aliases.
     """
+    if len(directives := re.findall(r"(?m)^%", text)) > MOST_DIRECTIVES:
+        raise Malformed(None, f"{len(directives):,} directives; a work file needs none")
     return _without_aliases(_nodes(text))
 
 
@@ -85,6 +93,7 @@ def _without_aliases(nodes: Iterable[_Node]) -> Iterator[Event]:
         if kind is _ALIAS:
             told = record[_meaning(value, line, named, opened)]
             by_alias += len(told)
+            by_alias += sum(len(each) for _, each, _ in told if each.__class__ is str) // LETTERS
             if by_alias > MOST_BY_ALIAS:
                 raise Malformed(
                     line, f"aliases stand for more than {MOST_BY_ALIAS:,} values; use fewer"

@@ -372,7 +372,7 @@ class _Parser:
         """Return the attributes of both; nothing is copied where there is nothing to add."""
         if not own:
             return common
-        self._spend(len(common), at)
+        self._spend(len(common) + len(own), at)
         return {**common, **own}
 
     def _spend(self, copies: int, at: int) -> None:

@@ -42,7 +42,7 @@ from parallel_workers.formats._writing import (
     some,
 )
 from parallel_workers.graph import WorkGraph
-from parallel_workers.wording import plural, shorten
+from parallel_workers.wording import plural, shorten, shown
 
 SUFFIXES = (".dot", ".gv")
 
@@ -55,13 +55,16 @@ _PLAIN_KEY = re.compile(r"(?!(?i:node|edge|graph|digraph|subgraph|strict)$)[A-Za
 _UNQUOTABLE = re.compile(r'(?<!\\)(?:\\\\)*+\\(?="|\r?\n|\Z)|(?:\A|(?<=["\\]))\n(?=["\\]|\Z)')
 
 
-def read(drawn: Digraph, findings: Findings) -> WorkGraph:
+def read(drawn: object, findings: Findings) -> WorkGraph:
     """Return the work graph that a digraph stands for; tasks are numbered as they come.
 
     Args:
-        drawn: The nodes and edges.
+        drawn: The nodes and edges, a `Digraph`.
         findings: Gets all problems. With problems the graph is of no use.
     """
+    if not isinstance(drawn, Digraph):
+        findings.about().problem(f"found {shown(drawn)} where a digraph of DOT should be")
+        return WorkGraph()
     reader = _Reader(drawn, findings)
     for name, number in drawn.numbers.items():
         reader.add(name, number)
