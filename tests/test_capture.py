@@ -466,3 +466,14 @@ def test_a_body_can_be_called_and_its_output_taken_at_once() -> None:
 def test_what_else_could_be_meant_by_output_is_refused() -> None:
     with pytest.raises(UsageError, match='output="all": give "task"'):
         WorkGraph().run(output="all")  # type: ignore[arg-type]
+
+
+def test_what_functions_print_in_other_processes_is_kept_too() -> None:
+    graph = WorkGraph()
+    told = graph.add("told", print, "from", "elsewhere")
+    value = graph.add("value", int, "7", after=[told])
+    graph.add("bad", int, "x", after=[value])
+    run = graph.run(on="processes", jobs=1, output="task", check=False)
+    assert run.tasks["told"].output == "from elsewhere\n"
+    assert (run["value"], run.tasks["value"].output) == (7, "")
+    assert isinstance(run.tasks["bad"].error, ValueError)

@@ -17,10 +17,12 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar, copy_context
-from typing import TYPE_CHECKING, Any, TextIO
+from functools import partial
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
+from parallel_workers.errors import AttemptError
 from parallel_workers.events import Event, RunEnded
 
 if TYPE_CHECKING:
@@ -113,6 +115,10 @@ def text_of_log(path: str) -> str:
         return _as_text(log.read(KEPT), size)
 
 
+Captured: TypeAlias = tuple[Any, BaseException | None, str]
+"""What a body returned, what it raised, and what it wrote."""
+
+
 class Capturing:
     """A body whose output is kept.
 
@@ -169,7 +175,7 @@ class Capture:
             _redirection.end()
 
 
-def captured(body: "Body") -> tuple[Any, BaseException | None, str]:
+def captured(body: "Body") -> Captured:
     r"""Call `body` in a context of its own, and keep what it writes.
 
     Returns:
@@ -186,6 +192,19 @@ def captured(body: "Body") -> tuple[Any, BaseException | None, str]:
         return None, error, capturing.output.text
     finally:
         _redirection.end()
+
+
+def captured_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Captured:
+    """Call a function in another process, whose parent keeps the output; as `captured` has it."""
+    import pickle
+
+    value, error, text = captured(partial(function, *args, **kwargs))
+    if error is not None:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # whatever it is that does not travel
+            error = AttemptError(f"{type(error).__name__}: {error}")
+    return value, error, text
 
 
 _STREAMS = ("stdout", "stderr")

@@ -308,17 +308,20 @@ class Run:
     def cancel(self) -> None:
         """Let nothing start any more, and end what can be ended; return at once.
 
-        Commands are sent SIGTERM, and SIGKILL after some seconds; coroutines are cancelled. A
-        function that runs in a thread cannot be ended, and is waited for.
+        Commands are sent SIGTERM, and SIGKILL after some seconds; coroutines are cancelled, worker
+        processes killed. A function that runs in a thread cannot be ended, and is waited for.
         """
-        self._end(signal.SIGTERM)
+        self._stop(signal.SIGTERM)
+        self._cancel_workers()
 
-    def _end(self, signum: signal.Signals) -> None:
+    def _stop(self, signum: signal.Signals) -> None:
         self._driver.stop()
-        if self._workers is not None:
-            self._workers.cancel()
         if self._commands is not None and not self.over:
             self._commands.end(signum)
+
+    def _cancel_workers(self) -> None:
+        if self._workers is not None:
+            self._workers.cancel()
 
     def attend(self) -> None:
         """Begin, and wait for the end: Ctrl-C ends it in order, twice at once.
@@ -332,9 +335,10 @@ class Run:
             self.wait()
         except KeyboardInterrupt:
             try:
-                self._end(signal.SIGINT)
+                self._stop(signal.SIGINT)
                 self.wait()
             except KeyboardInterrupt:
+                self._cancel_workers()
                 names = [self._driver.plan.names[task] for task in self._driver.running()]
                 told = ", ".join(at_most([shorten(name) for name in names], "task"))
                 raise KeyboardInterrupt(f"left running: {told}") from None

@@ -19,8 +19,10 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from select import POLLIN, POLLOUT, poll
+from typing import cast
 
 from parallel_workers.bodies import Body, CommandBody, Passing, refuse_coroutines
+from parallel_workers.capture import Captured, Capturing
 from parallel_workers.cores import usable_cores
 from parallel_workers.driver import Driver, clock
 from parallel_workers.durations import format_duration
@@ -394,6 +396,12 @@ class Processes:
                 what = f"its value cannot be read here: {type(error).__name__}: {error}"
                 return driver.failed(task, AttemptError(what))
         body = self._bodies[task]
+        capturing = body.body if isinstance(body, Passing) else body
+        if isinstance(capturing, Capturing):
+            value, raised, text = cast(Captured, value)
+            capturing.output.new_attempt().write(text)
+            if raised is not None:
+                return driver.failed(task, raised)
         driver.values[task] = body.arrived(value) if isinstance(body, Passing) else value
         return task
 

@@ -1,6 +1,5 @@
 """Attempts execute in threads of this process. Each pulls its next task itself."""
 
-import contextlib
 import threading
 from collections.abc import Sequence
 
@@ -103,5 +102,8 @@ class Threads:
         with self._starting:
             self._threads.pop(worker, None)
         driver.take([driver.failed(task, error)], 0)
-        with contextlib.suppress(UsageError):
+        try:
             self.start_one()
+        except UsageError:
+            # Nobody is left to do the rest.
+            driver.stop()
