@@ -50,6 +50,7 @@ def test_a_file_is_read_with_the_format_that_is_shown(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("a\nb\na;b", "3: task a: line 1 has that name too; rename one"),
+        ("\n a\n\na\n", "4: task a: line 2 has that name too; rename one"),
         ("a\nb; c", '2: task b: after[0]: there is no task "c"'),
         ("x\na; b\nb; a", "2: these tasks wait for each other: a → b → a"),
     ],
