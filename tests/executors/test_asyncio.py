@@ -957,7 +957,9 @@ def test_an_interrupt_of_a_run_on_its_own_loop_ends_it_in_order(delay: float) ->
     graph.add("b", give, 1, after=["a"])
     with pytest.raises(KeyboardInterrupt):
         graph.run(on="asyncio", listen=events.extend)
-    assert outcomes(events) == {"a": Outcome.SUCCEEDED, "b": Outcome.SKIPPED}
+    # It is waited for; but where the interrupt came while the loop was being started, cancelled.
+    assert outcomes(events)["a"] in (Outcome.SUCCEEDED, Outcome.CANCELLED)
+    assert outcomes(events)["b"] is Outcome.SKIPPED
     for thread in threads_of_runs():
         thread.join(20)  # where the interrupt came before anybody held the loop
 
