@@ -50,7 +50,6 @@ def _list_of(items: Schema) -> Schema:
 
 def _sections() -> dict[str, Schema]:
     return {
-        "$schema": {"type": "string"},
         "env": {"$ref": "#/$defs/env"},
         "pools": _by_name(LIMIT),
         "defaults": _mapping(_references()),
