@@ -137,6 +137,7 @@ def test_the_schema_takes_what_is_written(graph: WorkGraph) -> None:
     [
         {"tasks": {}},
         {"threads": []},
+        {"$schema": "./work.schema.json", "tasks": {}},
         {"threads": [[], [[]], [["a", "a"], ["b"]]]},
         {"tasks": {"a": None, "b": {}, "c": "make", "d": ["make", "", "a\nb"], "e": "\n make\n"}},
         {"tasks": {"3.10": None, "two words": None, "é👩‍🚀": None, "$(x)": None}},
@@ -168,6 +169,8 @@ def test_what_the_reader_takes_the_schema_takes(data: object) -> None:
         {"tasks": None},
         {"tasks": ["a"]},
         {"threads": None},
+        {"$schema": None, "tasks": {}},
+        {"$schema": "./work.schema.json"},
         {"threads": ["a"]},
         {"threads": [["a"]]},
         {"threads": [[[["a"]]]]},

@@ -53,6 +53,9 @@ class Definition(NamedTuple):
     description: str | None = None
 
 
+RECORDED_COMMAND = "recorded_command"
+"""The key of `vars` that holds what a task ran as it was recorded, in the form of a `command`."""
+
 PLAIN = Definition()
 """The definition of a task of which nothing but its name is known."""
 

@@ -50,6 +50,7 @@ def _list_of(items: Schema) -> Schema:
 
 def _sections() -> dict[str, Schema]:
     return {
+        "$schema": {"type": "string"},
         "env": {"$ref": "#/$defs/env"},
         "pools": _by_name(LIMIT),
         "defaults": _mapping(_references()),

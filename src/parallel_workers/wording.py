@@ -59,7 +59,11 @@ def _excerpt(value: object, room: list[int]) -> object:
     if isinstance(value, (list, tuple)):
         return [_excerpt(item, room) for item in _while_room(value, room)]
     if isinstance(value, dict):
-        return {_excerpt(key, room): _excerpt(value[key], room) for key in _while_room(value, room)}
+        # Keys from Python may be anything; what is no text is not looked into.
+        return {
+            _excerpt(key, room) if isinstance(key, str) else str(key): _excerpt(value[key], room)
+            for key in _while_room(value, room)
+        }
     return value
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from parallel_workers.cli import convert
 from tests.support.program import WORDS, run, write_work
 
 HARMLESS = {"a": "touch ran", "b": {"after": ["a"]}}
@@ -179,7 +180,7 @@ def test_convert_writes_through_a_link_and_keeps_who_may_read(here: Path) -> Non
     ended = run(here, "convert", "work.json", "-o", "link.json")
     assert ended.status == 0
     assert (here / "link.json").is_symlink()
-    assert [record["name"] for record in json.loads(target.read_text())] == ["a", "b"]
+    assert json.loads(target.read_text()) == {"tasks": HARMLESS}
     assert target.stat().st_mode & 0o777 == 0o600
 
 
@@ -188,7 +189,7 @@ def test_convert_writes_into_a_pipe_and_leaves_it_one(here: Path) -> None:
     with subprocess.Popen(["cat", "pipe"], cwd=here, stdout=subprocess.PIPE) as reader:
         assert run(here, "convert", "work.json", "-o", "pipe").status == 0
         output, _ = reader.communicate(timeout=30)
-    assert len(json.loads(output)) == 2
+    assert len(json.loads(output)["tasks"]) == 2
     assert (here / "pipe").is_fifo()
 
 
@@ -197,3 +198,53 @@ def test_convert_does_not_write_json_under_a_name_that_says_toml(here: Path) -> 
     assert ended.status == 2
     assert "ends in .json" in ended.errors
     assert not (here / "work.toml").exists()
+
+
+def test_convert_keeps_a_work_file_one_when_it_writes_over_it(tmp_path: Path) -> None:
+    tasks = {"a": {"command": "true", "pool": "db"}}
+    write_work(tmp_path, tasks, pools={"db": 3})
+    assert run(tmp_path, "convert", "work.json", "-o", "work.json") == (0, "", "")
+    assert json.loads((tmp_path / "work.json").read_text()) == {"pools": {"db": 3}, "tasks": tasks}
+
+
+@pytest.mark.parametrize("arguments", [[], ["-o", "-"]])
+def test_convert_writes_records_to_standard_output(here: Path, arguments: list[str]) -> None:
+    ended = run(here, "convert", *arguments)
+    assert [record["name"] for record in json.loads(ended.output)] == ["a", "b"]
+
+
+def test_convert_writes_records_of_what_is_no_work_file(here: Path) -> None:
+    (here / "groups.json").write_text('[[["a"], ["b"]]]')
+    assert run(here, "convert", "groups.json", "-o", "out.json").status == 0
+    assert [record["name"] for record in json.loads((here / "out.json").read_text())] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "end"), [("dot", "g.mmd", ".dot"), ("mermaid", "g.dot", ".mmd")]
+)
+def test_convert_does_not_write_under_the_name_of_another_format(
+    here: Path, to: str, name: str, end: str
+) -> None:
+    said = complaint(here, "convert", "work.json", "--to", to, "-o", name)
+    assert said.endswith(f"give it a name that ends in {end}")
+    assert not (here / name).exists()
+    assert run(here, "convert", "work.json", "--to", to, "-o", "g.any").status == 0
+
+
+def test_convert_leaves_nothing_beside_a_file_that_it_cannot_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        convert._write(str(tmp_path / "out.json"), "[]")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_memory_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "work.json").write_bytes(b"[" + b" " * 2**28 + b"]")
+    limited = ("sh", "-c", 'ulimit -v 300000; exec "$@"', "sh")
+    ended = run(tmp_path, "check", "work.json", before=limited)
+    assert ended == (2, "", "error: this takes more memory than there is\n")

@@ -151,5 +151,6 @@ def test_letters_by_alias_count_too() -> None:
 
 
 def test_thousands_of_directives_are_refused_before_anybody_looks_through_them() -> None:
-    with pytest.raises(Malformed, match="75,000 directives"):
-        PARSER.read("%TAG !abc! y\n" * 75_000 + "---\na: b", [])
+    for end in ("\n", "\r\n", "\r", "\x85", "\u2028"):
+        with pytest.raises(Malformed, match="75,000 directives"):
+            PARSER.read(f"%TAG !abc! y{end}" * 75_000 + "---\na: b", [])

@@ -49,10 +49,12 @@ def test_a_file_is_read_with_the_format_that_is_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a\nb\na;b", "3: task a: line 1 has that name too; rename one"),
-        ("\n a\n\na\n", "4: task a: line 2 has that name too; rename one"),
+        ("\n\na\n\na;b\nb", "5: line 3 has that name too; rename one"),
+        ("\n a\n\na\n", "4: line 2 has that name too; rename one"),
         ("a\nb; c", '2: task b: after[0]: there is no task "c"'),
-        ("x\na; b\nb; a", "2: these tasks wait for each other: a → b → a"),
+        ("a\f\nb; c", '2: task b: after[0]: there is no task "c"'),
+        ("a\n; a", '2: tasks: "": the name of a task cannot be empty'),
+        ("x\n\na; b\nb; a", "3: these tasks wait for each other: a → b → a"),
     ],
 )
 def test_its_problems_tell_their_lines(tmp_path: Path, text: str, problem: str) -> None:
@@ -60,6 +62,6 @@ def test_its_problems_tell_their_lines(tmp_path: Path, text: str, problem: str) 
 
 
 def test_it_is_short() -> None:
-    _, *lines = (line for line in code().split("\n") if line.strip())
+    lines = code().splitlines()
     assert len(lines) <= MOST_LINES
     assert max(map(len, lines)) <= 100

@@ -1,3 +1,5 @@
+import html
+import re
 import shlex
 import subprocess
 from itertools import product
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from parallel_workers import formats
 from parallel_workers.documents.tree import Malformed
-from parallel_workers.errors import InvalidInput, UsageError
+from parallel_workers.errors import UsageError
 from parallel_workers.formats._dot_text import parse
 from parallel_workers.formats.dot import write
 from parallel_workers.graph import WorkGraph
@@ -121,6 +123,41 @@ def test_an_empty_value_takes_a_default_back(tmp_path: Path) -> None:
     graph = read(tmp_path, text, "work.dot")
     assert (graph["a"].definition.command, graph["a"].definition.retries) == ("make", 2)
     assert (graph["b"].definition.command, graph["b"].definition.retries) == (None, 0)
+
+
+def test_a_subgraph_that_is_gone_into_often_is_not_copied_as_often(tmp_path: Path) -> None:
+    keys = " ".join(f"k{number}=v" for number in range(4000))
+    again = "".join(f"subgraph s {{ a{number} }}" for number in range(2000))
+    text = f"digraph {{ subgraph s {{ node [{keys}] }} {again} }}"
+    graph = read(tmp_path, text, "work.dot")
+    assert len({id(definition) for definition in graph.definitions.values()}) == 1
+
+
+def test_a_subgraph_has_the_defaults_that_are_around_it_now_under_its_own(tmp_path: Path) -> None:
+    text = """digraph {
+        subgraph s { node [x=1]; a }
+        node [x=2, y=2]; subgraph s { b }
+        node [y=3]; subgraph s { node [z=4]; c } subgraph s { d }
+    }"""
+    graph = read(tmp_path, text, "work.dot")
+    last = {"x": "1", "y": "3", "z": "4"}
+    assert [vars_of(graph, name) for name in "abcd"] == [
+        {"x": "1"}, {"x": "1", "y": "2"}, last, last,
+    ]  # fmt: skip
+
+
+def test_after_is_free_data_that_is_warned_of_once(tmp_path: Path) -> None:
+    text = "digraph {\na; node [after=a]; b [command=x]; c }"
+    graph = read(tmp_path, text, "work.dot")
+    assert vars_of(graph, "b") == {"after": "a"}
+    [warning] = graph.warnings
+    assert warning.endswith(
+        "work.dot:2: task b: after: this is free data in DOT; write an edge, a -> b, to let b wait "
+        "for a"
+    )
+    assert len(refused(tmp_path, text, "work.dot", strict=True)) == 1
+    again = read(tmp_path, formats.dump(graph, "dot"), "work.dot", strict=True)
+    assert facts(again) == facts(graph)
 
 
 def test_vars_of_any_type_come_as_json_and_join_the_other_attributes(tmp_path: Path) -> None:
@@ -358,6 +395,7 @@ def test_a_default_that_is_wrong_is_told_once(tmp_path: Path) -> None:
         "{defaults}",
         "{nodes} [{attributes}]",
         "subgraph s {{ {nodes} }} {uses}",
+        "subgraph s {{ node [{attributes}] }} {reopened}",
         "node [vars=<{{{items}}}>] {labelled}",
     ],
 )
@@ -369,6 +407,7 @@ def test_what_would_multiply_beyond_measure_is_refused(tmp_path: Path, text: str
         items=",".join(f'"k{n}": 1' for n in many),
         labelled=" ".join(f"a{n} [x=y]" for n in many),
         nodes=",".join(f"a{n}" for n in many),
+        reopened=" ".join(f"node [x=y] subgraph s {{ a{n} }}" for n in many),
         uses=" ".join(f"subgraph s {{}} -> x{n}" for n in many),
     )
     (problem,) = refused(tmp_path, f"digraph {{ {body} }}", "work.dot")
@@ -516,13 +555,26 @@ def test_dot_draws_what_is_written_without_a_word(tmp_path: Path) -> None:
     assert done.stdout.count(b"\nnode ") == len(STRANGE_NAMES)
 
 
-def test_what_is_no_digraph_is_refused() -> None:
-    with pytest.raises(InvalidInput, match=r'found "digraph\{a\}" where a digraph'):
-        formats.from_data("digraph{a}", "dot")
+NAMES_TO_DRAW = (
+    *(r"C:\new", r"\N", r"\G\l", "\\", r"\"", r"a\\b", r"echo \">", "é\\"),
+    *("a&lt;b", "&amp;amp;", "a&b", "&#38;", "<b>&"),
+)
 
 
-def test_a_subgraph_that_is_opened_often_is_not_copied_as_often(tmp_path: Path) -> None:
-    keys = " ".join(f"k{number}=v" for number in range(4000))
-    again = "".join(f"subgraph s{{a{number}}}" for number in range(2000))
-    [problem] = refused(tmp_path, f"digraph{{subgraph s{{node[{keys}]}}{again}}}", "work.dot")
-    assert "this becomes too large" in problem
+@pytest.mark.program("dot")
+def test_dot_draws_every_name_as_it_is() -> None:
+    graph = formats.from_data([{"name": name} for name in NAMES_TO_DRAW], "records")
+    text = formats.dump(graph, "dot").encode()
+    done = subprocess.run(["dot", "-Tsvg"], input=text, capture_output=True, check=True)
+    drawn = re.findall("<text[^>]*>(.*)</text>", done.stdout.decode())
+    assert [html.unescape(label) for label in drawn] == list(NAMES_TO_DRAW)
+
+
+def test_a_label_for_the_name_is_no_data_and_one_of_the_task_stays(tmp_path: Path) -> None:
+    labels = [None, "mine", r"C:\\new", 5]
+    for label in labels:
+        free = {} if label is None else {"vars": {"label": label}}
+        graph = formats.from_data([{"name": r"C:\new", **free}, {"name": "a", **free}], "records")
+        again = read(tmp_path, formats.dump(graph, "dot"), "work.dot", strict=True)
+        assert facts(again) == facts(graph)
+    assert vars_of(read(tmp_path, "digraph { a [label=a] }", "work.dot"), "a") == {"label": "a"}

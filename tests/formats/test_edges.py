@@ -6,13 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parallel_workers import formats
-from parallel_workers.errors import InvalidInput, UsageError
+from parallel_workers.documents.problems import Findings
+from parallel_workers.errors import UsageError
 from parallel_workers.graph import WorkGraph
 from tests.formats.reading import edges, read, refused
 
 
-def from_names(*names: object) -> WorkGraph:
-    return formats.from_data(list(names), "edges")
+def from_names(*names: str) -> WorkGraph:
+    findings = Findings()
+    graph = formats.reader_named("edges").read(names, findings)
+    assert findings.problems == []
+    return graph
 
 
 def test_the_first_name_of_a_pair_comes_before_the_second(tmp_path: Path) -> None:
@@ -70,16 +74,6 @@ def test_a_circle_is_told_with_the_line_of_its_first_edge(tmp_path: Path) -> Non
     ]
 
 
-def test_python_code_gives_a_list_of_names_and_is_told_places() -> None:
-    with pytest.raises(InvalidInput) as caught:
-        from_names("a", 5)
-    assert caught.value.problems == [
-        "edges[1]: 5 is not the name of a task; the name of a task is text, in quotes"
-    ]
-    with pytest.raises(InvalidInput, match='found "a b" where a list of names should be'):
-        formats.from_data("a b", "edges")
-
-
 @pytest.mark.parametrize("text", ["a b\n\nb c\n", "  a\t@x/y \r\n", "//:a //:b", "1 2\n2 3\n"])
 def test_two_plain_words_a_line_are_edges_whatever_the_file_is_called(
     tmp_path: Path, text: str
@@ -121,8 +115,9 @@ def test_tsort_takes_and_refuses_the_same_lists(found: list[tuple[str, str]]) ->
     tsort = subprocess.run(["tsort"], input=text, capture_output=True, text=True)
     names = [name for pair in found for name in pair]
     if tsort.returncode:
-        with pytest.raises(InvalidInput, match="wait"):
-            from_names(*names)
+        findings = Findings()
+        formats.reader_named("edges").read(names, findings)
+        assert "wait" in findings.problems[0].message
         return
     graph = from_names(*names)
     assert edges(graph) == {(before, after) for before, after in found if before != after}

@@ -258,3 +258,25 @@ def test_a_large_file_of_records_is_read_like_a_small_one(tmp_path: Path) -> Non
     assert graph.topology().positions == list(range(3000))
     (problem,) = refused(tmp_path, large.replace('["t7"]', '["7t"]'))
     assert "task t8: ancestors[0]: there is no task" in problem
+
+
+@pytest.mark.parametrize(("name", "data"), [("dot", "digraph { a }"), ("edges", ["a", "b"])])
+def test_what_has_a_syntax_of_its_own_is_not_read_from_data(name: str, data: object) -> None:
+    with pytest.raises(UsageError, match=f"^{name} is read from text only; "):
+        formats.from_data(data, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "found"),
+    [
+        ("[]", "work.json", "records"),
+        ("[[]]", "work.yaml", "groups"),
+        ("[tasks]", "work.toml", "workfile"),
+        ("digraph {}", "work", "dot"),
+        ("a b", "work", "edges"),
+        ("[" + '{"name": "a", "vars": {"x": "' + "y" * formats.BULK + '"}}]', "x.json", "records"),
+    ],
+)
+def test_the_format_of_a_file_is_told(tmp_path: Path, text: str, name: str, found: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert formats.load_as(tmp_path / name, None, strict=False).format == found

@@ -1,6 +1,7 @@
 import pytest
 
 from parallel_workers import formats
+from parallel_workers.documents.problems import Findings
 from parallel_workers.errors import UsageError
 from parallel_workers.formats.mermaid import MOST_CHARACTERS, MOST_EDGES
 from parallel_workers.graph import WorkGraph
@@ -34,7 +35,8 @@ def chain(*names: str) -> WorkGraph:
 def dense(edges: int) -> WorkGraph:
     """Return a graph of few tasks and of so many edges."""
     pairs = [(f"a{n // 25}", f"b{n % 25}") for n in range(edges)]
-    return formats.from_data([name for pair in pairs for name in pair], "edges")
+    names = [name for pair in pairs for name in pair]
+    return formats.reader_named("edges").read(names, Findings())
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from parallel_workers.bodies import CommandText
-from parallel_workers.definition import read_field
+from parallel_workers.definition import RECORDED_COMMAND, read_field
 from parallel_workers.errors import FieldError, InvalidInput
 from parallel_workers.plan import Plan
 from parallel_workers.wording import at_most, plural, shorten
@@ -81,8 +81,6 @@ def _from_recorded(plan: Plan, tasks: Sequence[int]) -> dict[int, CommandText]:
 
 
 def _recorded(plan: Plan, tasks: Sequence[int]) -> dict[int, object]:
-    from parallel_workers.formats.wfformat import RECORDED_COMMAND
-
     given = {task: plan.definitions[task].vars for task in tasks}
     return {
         task: data[RECORDED_COMMAND] for task, data in given.items() if RECORDED_COMMAND in data

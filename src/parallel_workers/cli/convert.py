@@ -13,7 +13,7 @@ from parallel_workers.cli.inputs import (
     FormatName,
     find_input,
     format_option,
-    load_graph,
+    load_input,
     strict_option,
 )
 from parallel_workers.documents.source import SYNTAXES, suffix_of
@@ -28,8 +28,8 @@ from parallel_workers.wording import at_most
 @click.option(
     "--to",
     type=FormatName(formats.writable),
-    help="The format to write. Default: that of the suffix of -o if it has one of its own, records "
-    "if not.",
+    help="The format to write. Default: that of the suffix of -o if it has one of its own; if not, "
+    "records, but a work file stays one in a file.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Where to; standard output if not given.")
 def command(
@@ -42,10 +42,10 @@ def command(
     path, others = find_input(file)
     if others:
         raise UsageError(f"convert takes one FILE; what is {others[0]}?")
-    to = to or _format_of(output or "")
+    graph, read_as = load_input(path, format_name, strict)
+    to = to or _default_format(output, read_as)
     if output is not None:
         _check_suffix(output, to)
-    graph = load_graph(path, format_name, strict)
     text = formats.dump(graph, to)
     for loss in at_most(formats.losses(graph, to), "warning"):
         tell(f"warning: {loss}")
@@ -55,22 +55,29 @@ def command(
         _write(output, text)
 
 
-def _format_of(path: str) -> str:
-    """Return the format that the suffix of `path` stands for, `records` if it stands for none."""
-    suffix = suffix_of(path)
-    if not suffix or suffix in SYNTAXES:
+def _default_format(output: str | None, read_as: str) -> str:
+    """Return what to write where nobody says it: all of a work file that may be written over."""
+    if output is None or output == "-":
         return "records"
-    others = (name for name in formats.writable() if suffix in formats.writer_named(name).suffixes)
-    return next(others, "records")
+    return _owner(suffix_of(output)) or ("workfile" if read_as == "workfile" else "records")
+
+
+def _owner(suffix: str) -> str | None:
+    """Return the format to whose own syntax the names of files with that suffix belong."""
+    if suffix in SYNTAXES:
+        return None
+    names = formats.writable()
+    return next((name for name in names if suffix in formats.writer_named(name).suffixes), None)
 
 
 def _check_suffix(path: str, to: str) -> None:
-    """Refuse a name by which nobody could read what is written."""
+    """Refuse a name that says of what is written that it is something else."""
+    suffix = suffix_of(path)
     suffixes = formats.writer_named(to).suffixes
-    if formats.has_known_suffix(path) and suffix_of(path) not in suffixes:
+    if suffix not in suffixes and (formats.has_known_suffix(path) or _owner(suffix)):
         raise UsageError(
-            f"what is written as {to} cannot be read from {path}; give it a name that ends in "
-            f"{suffixes[0]}"
+            f"by the name {path} nobody would take for {to} what is written; give it a name that "
+            f"ends in {suffixes[0]}"
         )
 
 
@@ -99,7 +106,7 @@ def _replace(path: str, text: str) -> None:
                 os.chmod(beside, stat.S_IMODE(os.stat(path).st_mode))
             file.write(text)
         os.replace(beside, path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise

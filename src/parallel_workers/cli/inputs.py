@@ -85,7 +85,12 @@ def _is_file(argument: str) -> bool:
 
 
 def load_graph(path: str, format_name: str | None, strict: bool) -> WorkGraph:
-    """Return the graph in a file; print what its reader found strange.
+    """Return the graph in a file; for the rest see `load_input`."""
+    return load_input(path, format_name, strict).graph
+
+
+def load_input(path: str, format_name: str | None, strict: bool) -> formats.Loaded:
+    """Return the graph in a file, and its format; print what its reader found strange.
 
     Args:
         path: The path of the file, "-" for standard input.
@@ -95,7 +100,7 @@ def load_graph(path: str, format_name: str | None, strict: bool) -> WorkGraph:
     Raises:
         InvalidInput: The file cannot be read as a work graph.
     """
-    graph = formats.load(path, format=format_name, strict=strict)
-    for warning in at_most(graph.warnings, "warning"):
+    loaded = formats.load_as(path, format_name, strict)
+    for warning in at_most(loaded.graph.warnings, "warning"):
         tell(f"warning: {warning}")
-    return graph
+    return loaded

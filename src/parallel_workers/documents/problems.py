@@ -9,7 +9,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from parallel_workers.errors import InvalidInput
-from parallel_workers.wording import SHOWN_ITEMS, plural, printable, shorten, shown, suggestion
+from parallel_workers.wording import (
+    SHOWN_ITEMS,
+    SHOWN_NAME,
+    plural,
+    printable,
+    shown,
+    suggestion,
+)
 
 Place: TypeAlias = tuple[str | int, ...]
 """The way from the root of a document to a part of it: the keys and indices on it."""
@@ -169,6 +176,6 @@ def show_place(place: Place, root: str = "") -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            plain = isinstance(step, str) and _PLAIN_KEY.fullmatch(step)
-            text += f".{shorten(step) if plain else shown(step)}"
+            short = isinstance(step, str) and len(step) <= SHOWN_NAME
+            text += f".{step if short and _PLAIN_KEY.fullmatch(step) else shown(step)}"
     return text.removeprefix(".")

@@ -36,6 +36,9 @@ LETTERS = 64
 MOST_DIRECTIVES = 100
 """The most directives of a file: libyaml looks through all of them for each."""
 
+# More than a line feed ends a line of YAML 1.1.
+_DIRECTIVE = re.compile("(?:^|[\r\x85\u2028\u2029])%", re.MULTILINE)
+
 _ALIAS: Final = "alias"
 _Node: TypeAlias = tuple[str, Any, int, str | None]
 """An event that may be an alias, and the anchor that it carries."""
@@ -77,8 +80,8 @@ def events(text: str) -> Iterator[Event]:
         Malformed: It is not YAML, or has what plain data has not: tags, keys that are no text,
             several documents, an alias within what it stands for, too much by aliases.
     """
-    if len(directives := re.findall(r"(?m)^%", text)) > MOST_DIRECTIVES:
-        raise Malformed(None, f"{len(directives):,} directives; a work file needs none")
+    if (directives := len(_DIRECTIVE.findall(text))) > MOST_DIRECTIVES:
+        raise Malformed(None, f"{directives:,} directives (lines with %); a work file needs none")
     return _without_aliases(_nodes(text))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from parallel_workers.documents.problems import Document, Findings, Problem, TooManyProblems
 from parallel_workers.documents.source import SYNTAXES, Source, parse, read_source, suffix_of
@@ -67,6 +67,18 @@ def writable() -> list[str]:
     return [name for name in _names() if hasattr(_module(name), "WRITER")]
 
 
+class Loaded(NamedTuple):
+    """What was read from a file.
+
+    Attributes:
+        graph: The graph in it.
+        format: The name of the format that it has.
+    """
+
+    graph: WorkGraph
+    format: str
+
+
 def load(
     path: str | os.PathLike[str],
     *,
@@ -84,16 +96,23 @@ def load(
         InvalidInput: The file cannot be read as a work graph; all problems, each with its place.
         UsageError: There is no such format.
     """
-    reader = None if format is None else reader_named(format)
+    return load_as(path, format, strict).graph
+
+
+def load_as(path: str | os.PathLike[str], format: str | None, strict: bool) -> Loaded:  # noqa: A002
+    """Read a work graph from a file as `load` does; tell in which format it was, too."""
+    if format is not None:
+        reader_named(format)
     source = read_source(path)
     with _no_garbage_collection():
-        reader = reader or _own_syntax(source)
-        if format == "records" or reader is None:
+        format = format or _own_syntax(source)  # noqa: A001
+        if format in (None, "records"):
             graph = _read_bulk(source)
             if graph is not None:
-                return graph
-        document = parse(source, None if reader is None else reader.parser)
-        return _read(document, reader or _find_shape(document), strict)
+                return Loaded(graph, "records")
+        document = parse(source, None if format is None else reader_named(format).parser)
+        format = format or _find_shape(document)  # noqa: A001
+        return Loaded(_read(document, reader_named(format), strict), format)
 
 
 def reader_named(name: str) -> Reader:
@@ -124,19 +143,19 @@ def _find(name: str, what: str, known: Callable[[], list[str]]) -> Any:
     return found
 
 
-def _own_syntax(source: Source) -> Reader | None:
-    """Return the reader to whose own syntax a source belongs, if there is one."""
+def _own_syntax(source: Source) -> str | None:
+    """Return the format to whose own syntax a source belongs, if there is one."""
     begins_as_json = source.syntax is not None
     if source.suffix in SYNTAXES or (begins_as_json and not source.suffix):
         return None
-    readers = [reader for _, reader in _readers() if reader.parser is not None]
-    for reader in readers:
+    readers = {name: reader for name, reader in _readers() if reader.parser is not None}
+    for name, reader in readers.items():
         if source.suffix in reader.suffixes:
-            return reader
+            return name
     if begins_as_json:
         return None
     text = source.text()
-    return next((reader for reader in readers if reader.fits(text)), None)
+    return next((name for name, reader in readers.items() if reader.fits(text)), None)
 
 
 @contextmanager
@@ -171,15 +190,19 @@ def from_data(data: object, format: str) -> WorkGraph:  # noqa: A002
 
     Args:
         data: What a file of that format would hold; tuples may stand for lists.
-        format: One of `readable()`, without a syntax of its own.
+        format: One of `readable()` that is written in JSON, YAML or TOML.
 
     Raises:
         InvalidInput: It is no work graph; all problems, each with its place (`records[3].name`).
+        UsageError: There is no such format, or it has a syntax of its own.
 
     >>> from_data([{"name": "a", "successors": ["b"]}, {"name": "b"}], "records")
     <WorkGraph of 2 tasks>
     """
-    return _read(Document(data, root=format), reader_named(format), strict=False)
+    reader = reader_named(format)
+    if reader.parser is not None:
+        raise UsageError(f"{format} is read from text only; write that into a file, and load it")
+    return _read(Document(data, root=format), reader, strict=False)
 
 
 def _read(document: Document, reader: Reader, strict: bool) -> WorkGraph:
@@ -194,11 +217,11 @@ def _read(document: Document, reader: Reader, strict: bool) -> WorkGraph:
     return graph
 
 
-def _find_shape(document: Document) -> Reader:
+def _find_shape(document: Document) -> str:
     data = document.data
-    for _, reader in _readers():
+    for name, reader in _readers():
         if reader.parser is None and reader.fits(data):
-            return reader
+            return name
     raise document.refusal([Problem(_no_shape(data))])
 
 

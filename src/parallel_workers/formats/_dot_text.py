@@ -199,16 +199,18 @@ class _Subgraph:
 
     Attributes:
         own: The default attributes that are set in it.
-        defaults: What a node gets that stands here first: those, and those of what is around it.
+        inherited: The defaults of what is around it, as they were when it was last gone into.
+        defaults: What a node gets that stands here first: its own, over what is inherited.
         nodes: The numbers of nodes that stand in it directly, perhaps more than once.
         parts: The subgraphs directly in it, by name; those without one by a number.
     """
 
-    __slots__ = ("defaults", "nodes", "own", "parts")
+    __slots__ = ("defaults", "inherited", "nodes", "own", "parts")
 
     def __init__(self) -> None:
         self.own: dict[str, Attribute] = {}
-        self.defaults: dict[str, Attribute] = {}
+        self.inherited: dict[str, Attribute] = {}
+        self.defaults = self.inherited
         self.nodes: list[int] = []
         self.parts: dict[str | int, _Subgraph] = {}
 
@@ -351,7 +353,9 @@ class _Parser:
         if self._accept("subgraph") and self.token.kind == ID:
             key = self._advance().text
         graph = around.parts.setdefault(key, _Subgraph())
-        graph.defaults = self._over(around.defaults, graph.own, self.token.at)
+        if graph.inherited is not around.defaults:
+            graph.inherited = around.defaults
+            graph.defaults = self._over(graph.inherited, graph.own, self.token.at)
         self._enter(graph)
 
     def _enter(self, graph: _Subgraph) -> None:
@@ -449,8 +453,8 @@ class _Parser:
 
     def _set(self, number: int, attributes: dict[str, Attribute], at: int) -> None:
         column = self.drawn.attributes
-        self._spend(len(attributes), at)
         if number in self.with_own:
+            self._spend(len(attributes), at)
             column[number].update(attributes)
         elif attributes:
             column[number] = self._over(column[number], attributes, at)

@@ -3,7 +3,7 @@ and what a format without a place for something says of it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from parallel_workers.definition import PLAIN, Definition
@@ -13,6 +13,12 @@ from parallel_workers.wording import plural, shorten
 
 MOST_EDGES = 1_000_000
 """The most edges that barriers may become where a format has no place for them."""
+
+MOST_REPEATED = 100_000_000
+"""The most characters that are written more than once of names and texts that a graph has once."""
+
+MOST_REPEATS = 100
+"""How often all names and texts may be written on average, however many characters that is."""
 
 SHOWN_ITEMS = 3
 """How many tasks or pools one warning names."""
@@ -145,6 +151,71 @@ def refuse_too_many(graph: WorkGraph, kind: str) -> None:
             f"as {kind} the barriers would become {plural(edges, 'edge')}; the most is "
             f"{MOST_EDGES:,}. Keep them as groups or as a work file."
         )
+
+
+def refuse_too_large(
+    graph: WorkGraph,
+    successors: Sequence[Sequence[int]],
+    kind: str,
+    definitions: Iterable[Definition] = (),
+) -> None:
+    """Count how often names and values would be written, before anything of that size is made.
+
+    One long name may stand in many edges, and one long value in many tasks.
+
+    Args:
+        graph: What is to be written.
+        successors: By number, where its edges lead to as they are to be written.
+        kind: What it is to be written as.
+        definitions: Those of its tasks, where they are to be written too.
+
+    Raises:
+        UsageError: There would be more than `MOST_REPEATED` characters of repetitions.
+    """
+    values = _Values()
+    for definition in definitions:
+        for value in definition:
+            values.add_field(value)
+    lengths = [len(name or "") for name in graph.names]
+    once = values.once + sum(lengths)
+    again = values.again
+    for length, row in zip(lengths, successors, strict=True):
+        again += length * len(row) + sum(map(lengths.__getitem__, row))
+    most = max(MOST_REPEATED, MOST_REPEATS * once)
+    if again > most:
+        raise UsageError(
+            f"as {kind}, names in edges and values that tasks share would be repeated in "
+            f"{plural(again, 'character')}; the most is {most:,}. Make the long ones "
+            "shorter, or keep the file as it is."
+        )
+
+
+class _Values:
+    """How many characters the values of fields are: each object once, and all repetitions."""
+
+    def __init__(self) -> None:
+        self.once = 0
+        self.again = 0
+        self._sizes: dict[int, int] = {}
+
+    def add_field(self, value: object) -> None:
+        """Add what a field holds; the items of a mapping may be shared where it is not."""
+        if not isinstance(value, dict) or id(value) in self._sizes:
+            self._add(value)
+            return
+        self._sizes[id(value)] = sum(
+            self._add(key) + self._add(item) for key, item in value.items()
+        )
+
+    def _add(self, value: object) -> int:
+        size = self._sizes.get(id(value))
+        if size is None:
+            size = len(value) if isinstance(value, str) else len(dump_json(value))
+            self._sizes[id(value)] = size
+            self.once += size
+        else:
+            self.again += size
+        return size
 
 
 def edges_between_tasks(graph: WorkGraph) -> list[list[int]]:

@@ -9,10 +9,11 @@ r"""DOT: a digraph as Graphviz draws it, whose nodes are tasks.
 
 Attributes of a node that are named like the fields of a `Definition` are these fields; all others,
 such as `label` and `shape`, are free data. Values are text in DOT, so `env` and `vars` are JSON
-objects in text, and an empty value is none. Default attributes of nodes, subgraphs and sets of
-nodes mean what they mean to Graphviz. Ports, and the attributes of edges and graphs, say nothing of
-a task and are not kept; nor is whether a text was HTML. There is no place for the limits of pools:
-every pool that a task names has the limit 1.
+objects in text, and an empty value is none. A label that only lets Graphviz draw the name as it is
+says nothing more, and `after` is no field: edges say what waits for what. Default attributes of
+nodes, subgraphs and sets of nodes mean what they mean to Graphviz. Ports, and the attributes of
+edges and graphs, say nothing of a task and are not kept; nor is whether a text was HTML. There is
+no place for the limits of pools: every pool that a task names has the limit 1.
 """
 
 import re
@@ -38,15 +39,19 @@ from parallel_workers.formats._writing import (
     dump_json,
     edges_between_tasks,
     lost_limits,
+    refuse_too_large,
     refuse_too_many,
     some,
 )
 from parallel_workers.graph import WorkGraph
-from parallel_workers.wording import plural, shorten, shown
+from parallel_workers.wording import plural, shorten
 
 SUFFIXES = (".dot", ".gv")
 
 _CAN_BE_EMPTY = "description"
+
+_AFTER = "after"
+"""What is a field in work files, and free data here."""
 
 _NUMBER = re.compile(r"-?(?:[0-9]{1,300}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _PLAIN_KEY = re.compile(r"(?!(?i:node|edge|graph|digraph|subgraph|strict)$)[A-Za-z_][A-Za-z0-9_]*")
@@ -55,16 +60,13 @@ _PLAIN_KEY = re.compile(r"(?!(?i:node|edge|graph|digraph|subgraph|strict)$)[A-Za
 _UNQUOTABLE = re.compile(r'(?<!\\)(?:\\\\)*+\\(?="|\r?\n|\Z)|(?:\A|(?<=["\\]))\n(?=["\\]|\Z)')
 
 
-def read(drawn: object, findings: Findings) -> WorkGraph:
+def read(drawn: Digraph, findings: Findings) -> WorkGraph:
     """Return the work graph that a digraph stands for; tasks are numbered as they come.
 
     Args:
-        drawn: The nodes and edges, a `Digraph`.
+        drawn: The nodes and edges.
         findings: Gets all problems. With problems the graph is of no use.
     """
-    if not isinstance(drawn, Digraph):
-        findings.about().problem(f"found {shown(drawn)} where a digraph of DOT should be")
-        return WorkGraph()
     reader = _Reader(drawn, findings)
     for name, number in drawn.numbers.items():
         reader.add(name, number)
@@ -96,13 +98,21 @@ class _Reader:
         attributes = self.drawn.attributes[number]
         if not attributes:
             return
-        definition = self.definitions.get(id(attributes))
-        if definition is None:
-            definition = self.definitions[id(attributes)] = self._define(name, attributes)
+        if (label := attributes.get("label")) and label.value == _label_for(name):
+            others = {key: value for key, value in attributes.items() if key != "label"}
+            definition = self._define(name, others)
+        else:
+            definition = self._define_once(name, attributes)
         if definition is not PLAIN:
             self.graph.definitions[number] = definition
         if definition.pool is not None:
             self.graph.pools.setdefault(definition.pool, 1)
+
+    def _define_once(self, name: str, attributes: Mapping[str, Attribute]) -> Definition:
+        definition = self.definitions.get(id(attributes))
+        if definition is None:
+            definition = self.definitions[id(attributes)] = self._define(name, attributes)
+        return definition
 
     def _define(self, name: str, attributes: Mapping[str, Attribute]) -> Definition:
         fields: dict[str, Any] = {}
@@ -110,6 +120,8 @@ class _Reader:
         for key, attribute in attributes.items():
             if key not in FIELDS:
                 free[key] = attribute.value
+                if key == _AFTER:
+                    self._warn_of_after(name, attribute)
             elif attribute.value or key == _CAN_BE_EMPTY:
                 value = self._value(name, key, attribute)
                 if value is not None:
@@ -119,6 +131,13 @@ class _Reader:
         elif free:
             fields["vars"] = free
         return Definition(**fields) if fields else PLAIN
+
+    def _warn_of_after(self, name: str, attribute: Attribute) -> None:
+        if attribute.at not in self.values:
+            self.values[attribute.at] = attribute.value
+            self.findings.about(task(name), (attribute.at,)).warn(
+                "this is free data in DOT; write an edge, a -> b, to let b wait for a", _AFTER
+            )
 
     def _value(self, name: str, key: str, attribute: Attribute) -> Any:
         """Return what an attribute says; where it is wrong, tell that once and return None."""
@@ -226,28 +245,49 @@ def write(graph: WorkGraph) -> str:
     """Return `graph` as a digraph, a task or an edge a line, with barriers multiplied out.
 
     Raises:
-        UsageError: The barriers would become too many edges, or the free data of a task is nothing
-            that JSON can hold.
+        UsageError: Barriers would become too many edges, what tasks share too large, or the free
+            data of a task is nothing that JSON can hold.
     """
     refuse_too_many(graph, "DOT")
-    ids = {number: _id(name) for name, number in graph.numbers.items()}
     successors = edges_between_tasks(graph)
+    refuse_too_large(graph, successors, "DOT", graph.definitions.values())
+    ids = {number: _id(name) for name, number in graph.numbers.items()}
     lines = ["digraph {"]
-    lines += [f"  {node}{_attributes(graph.definitions.get(n, PLAIN))};" for n, node in ids.items()]
+    lines += [
+        f"  {ids[number]}{_attributes(name, graph.definitions.get(number, PLAIN))};"
+        for name, number in graph.numbers.items()
+    ]
     lines += [f"  {ids[tail]} -> {ids[head]};" for tail in ids for head in successors[tail]]
     lines.append("}\n")
     return "\n".join(lines)
 
 
-def _attributes(definition: Definition) -> str:
+def _attributes(name: str, definition: Definition) -> str:
     """Return the fields of a task as a list of attributes; nothing if there are none."""
     fields = describe(definition)
     free = fields.pop("vars", {})
-    plain = {key: value for key, value in free.items() if _is_plain(key, value)}
+    label = _label_for(name)
+    plain = {
+        key: value
+        for key, value in free.items()
+        if _is_plain(key, value) and (key, value) != ("label", label)
+    }
     if len(plain) < len(free):
         fields["vars"] = {key: value for key, value in free.items() if key not in plain}
+    if label is not None:
+        plain.setdefault("label", label)
     given = [f"{key}={_id(_as_text(value))}" for key, value in {**fields, **plain}.items()]
     return f" [{', '.join(given)}]" if given else ""
+
+
+def _label_for(name: str) -> str | None:
+    r"""Return the label that Graphviz draws as `name`; None where it needs none for that.
+
+    >>> print(_label_for(r"C:\new"), _label_for("a&b"), _label_for("a b"))
+    C:\\new a&amp;b None
+    """
+    label = name.replace("\\", "\\\\").replace("&", "&amp;")
+    return None if label == name else label
 
 
 def _is_plain(key: str, value: object) -> bool:
@@ -255,6 +295,7 @@ def _is_plain(key: str, value: object) -> bool:
     return (
         isinstance(value, str)
         and key not in FIELDS
+        and key != _AFTER
         and _PLAIN_KEY.fullmatch(key) is not None
         and "\0" not in value
         and not _UNQUOTABLE.search(value)

@@ -19,6 +19,7 @@ from parallel_workers.formats._format import Reader, Writer
 from parallel_workers.formats._writing import (
     edges_between_tasks,
     lost_definitions,
+    refuse_too_large,
     refuse_too_many,
     some,
 )
@@ -33,24 +34,20 @@ _WORD = r"""(?!-)[^\s\[\]{}()<>"'`,;=#&*!|%?\\]++(?<!:)"""
 _PAIR = re.compile(rf"\s*+{_WORD}[ \t]++{_WORD}\s*+")
 
 
-def read(data: object, findings: Findings) -> WorkGraph:
+def read(data: Sequence[str], findings: Findings) -> WorkGraph:
     """Return the work graph that `data` describes; tasks are numbered as their names come.
 
     Args:
-        data: A list of names, an even number.
+        data: Names, an even number.
         findings: Gets all problems. With problems the graph is of no use.
 
     >>> read(["a", "b", "a", "b", "c", "c"], Findings())
     <WorkGraph of 3 tasks>
     """
     graph = WorkGraph()
-    if not isinstance(data, (list, tuple)):
-        findings.about().problem(f"found {shown(data)} where a list of names should be")
-        return graph
     numbers = graph.numbers
     for index, name in enumerate(data):
-        known = isinstance(name, str) and name in numbers
-        if not known and names_a_task(name, findings.about("", (index,))):
+        if name not in numbers and names_a_task(name, findings.about("", (index,))):
             graph.add_plain(name)
     if len(data) % 2:
         findings.about("", (len(data) - 1,)).problem(
@@ -102,12 +99,14 @@ def write(graph: WorkGraph) -> str:
     """Return `graph` as pairs of names, an edge a line, with barriers multiplied out.
 
     Raises:
-        UsageError: A name holds white space, or barriers would become too many edges.
+        UsageError: A name holds white space, barriers would become too many edges, or names that
+            stand in many edges too large.
     """
     _refuse_white_space(graph)
     refuse_too_many(graph, "edge lists")
-    lines = []
     rows = edges_between_tasks(graph)
+    refuse_too_large(graph, rows, "edge lists")
+    lines = []
     waiting = {successor for number in graph.numbers.values() for successor in rows[number]}
     for name, number in graph.numbers.items():
         lines += [f"{name} {graph.name(successor)}\n" for successor in rows[number]]

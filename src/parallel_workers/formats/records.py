@@ -28,6 +28,7 @@ from parallel_workers.formats._writing import (
     dump_json,
     edges_between_tasks,
     lost_limits,
+    refuse_too_large,
     refuse_too_many,
 )
 from parallel_workers.graph import WorkGraph
@@ -152,10 +153,11 @@ def write(graph: WorkGraph) -> str:
     """Return `graph` as records, one a line, with computed positions and barriers multiplied out.
 
     Raises:
-        UsageError: The barriers would become too many edges.
+        UsageError: Barriers would become too many edges, or what tasks share too large.
     """
     refuse_too_many(graph, "records")
     successors = edges_between_tasks(graph)
+    refuse_too_large(graph, successors, "records", graph.definitions.values())
     ancestors: list[list[str]] = [[] for _ in graph.names]
     for number in graph.numbers.values():
         for successor in successors[number]:

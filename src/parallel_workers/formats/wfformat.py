@@ -18,7 +18,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-from parallel_workers.definition import PLAIN, Definition, read_field
+from parallel_workers.definition import PLAIN, RECORDED_COMMAND, Definition, read_field
 from parallel_workers.documents.problems import About, Findings, Place, Problem, show_place
 from parallel_workers.durations import parse_duration
 from parallel_workers.errors import FieldError
@@ -27,9 +27,6 @@ from parallel_workers.formats._format import Reader
 from parallel_workers.formats._neighbours import Lists, connect_neighbours
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import shown
-
-RECORDED_COMMAND = "recorded_command"
-"""The key of `vars` that holds what a task ran as it was recorded, in the form of a `command`."""
 
 # A dash is how Nextflow writes that it does not know.
 _NO_PROGRAM = ("", "-")

@@ -37,12 +37,13 @@ from parallel_workers.formats._fields import (
     task,
 )
 from parallel_workers.formats._format import Reader, Writer
-from parallel_workers.formats._writing import describe, dump_json, enclose
+from parallel_workers.formats._writing import describe, dump_json, enclose, refuse_too_large
 from parallel_workers.formats.groups import Threads, add_threads, explain_cycle
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import shown
 
 SECTIONS = {
+    "$schema": "Where the JSON Schema of work files is, for editors.",
     "env": "Variables set for the commands of all tasks.",
     "pools": "Pools by name: how many tasks that take a unit of it may run at once.",
     "defaults": "Fields of every task that does not say otherwise.",
@@ -108,6 +109,8 @@ class _Reader:
         self.after: list[tuple[int, object]] = []
         self.copies = 0
         check_keys(data, tuple(SECTIONS), findings.about())
+        if not isinstance(schema := data.get("$schema", ""), str):
+            findings.about().problem(f"{shown(schema)} is no place; write it as text", "$schema")
         self.tasks = self._section("tasks")
         self._read_pools()
         self.common = self._read_common()
@@ -228,8 +231,10 @@ def write(graph: WorkGraph) -> str:
     """Return `graph` as a work file in JSON, a task a line; barriers become threads.
 
     Raises:
-        UsageError: The free data of a task is nothing that JSON can hold.
+        UsageError: What tasks share would become too large, or the free data of a task is nothing
+            that JSON can hold.
     """
+    refuse_too_large(graph, graph.successors, "a work file", graph.definitions.values())
     after: list[list[str]] = [[] for _ in graph.names]
     for number in graph.numbers.values():
         for successor in graph.successors[number]:
