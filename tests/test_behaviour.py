@@ -1,16 +1,24 @@
-"""What a run promises, the same whether simulated, with functions in threads or with commands."""
+"""What a run promises, the same whether simulated, with functions anywhere or with commands."""
 
+import random
+import tempfile
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from parallel_workers.events import Outcome, RunEnded, RunStarted, TaskRetried, TaskStarted
 from parallel_workers.graph import WorkGraph
+from parallel_workers.plan import Plan
 from tests.support import runs
-from tests.support.runs import Result, Script
-from tests.support.strategies import work_graphs
+from tests.support.model import Model
+from tests.support.runs import Result
+from tests.support.strategies import Case, cases
+from tests.support.work import NAP, PATIENCE, Script
 
 Run = Callable[..., Result]
 
@@ -26,6 +34,9 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
         return way(graph, scripts or {}, jobs, tmp_path, **options)
 
     return run_it
+
+
+side_by_side = pytest.mark.parametrize("run", runs.SIDE_BY_SIDE, indirect=True)
 
 
 def graph_of(**after: list[str]) -> WorkGraph:
@@ -65,41 +76,43 @@ def test_every_task_runs_exactly_once(run: Run) -> None:
 
 def test_a_task_starts_after_all_its_predecessors_have_ended(run: Run) -> None:
     graph = graph_of(a=[], b=[], c=["a", "b"])
-    scripts = {"a": Script(0.05), "b": Script(0.15)}
+    scripts = {"a": Script(0.02), "b": Script(0.05)}
     result = run(graph, scripts, jobs=3)
     [last] = result.of("c")
     assert last.start >= max(result.of("a")[0].finish, result.of("b")[0].finish)
 
 
+@side_by_side
 def test_a_task_does_not_wait_for_others_of_its_level(run: Run) -> None:
     graph = graph_of(slow=[], quick=[], behind_quick=["quick"])
-    result = run(graph, {"slow": Script(0.5), "behind_quick": Script(0.01)}, jobs=2)
-    assert result.of("behind_quick")[0].finish < result.of("slow")[0].finish
+    result = run(graph, {"slow": Script(0.5, until=("behind_quick",))}, jobs=2)
+    assert result.of("behind_quick")[0].start < result.of("slow")[0].finish
+    assert set(result.outcomes.values()) == {"succeeded"}
 
 
-def test_independent_tasks_run_side_by_side(run: Run) -> None:
-    result = run(graph_of(a=[], b=[], c=[]), dict.fromkeys("abc", Script(0.2)), jobs=3)
-    assert result.most_at_once() == 3
+@side_by_side
+@pytest.mark.parametrize(("jobs", "at_once"), [(1, 1), (3, 3), (7, 6), (0, 6)])
+def test_as_many_run_at_once_as_are_allowed_and_ready(run: Run, jobs: int, at_once: int) -> None:
+    """The first ones can only end if all of them are under way."""
+    names = [f"t{number}" for number in range(6)]
+    meeting = Script(0.1, until=tuple(names[:at_once]))
+    result = run(graph_of(**{name: [] for name in names}), dict.fromkeys(names, meeting), jobs)
+    assert result.most_at_once() == at_once
+    assert set(result.outcomes.values()) == {"succeeded"}
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_no_more_run_at_once_than_are_allowed(run: Run, jobs: int) -> None:
     names = [f"t{number}" for number in range(6)]
     graph = graph_of(**{name: [] for name in names})
-    result = run(graph, dict.fromkeys(names, Script(0.05)), jobs=jobs)
+    result = run(graph, dict.fromkeys(names, Script(0.02)), jobs=jobs)
     assert result.most_at_once() <= jobs
     assert len(result.traces) == 6
 
 
-def test_no_limit_lets_everything_run_that_can(run: Run) -> None:
-    names = [f"t{number}" for number in range(8)]
-    result = run(graph_of(**{n: [] for n in names}), dict.fromkeys(names, Script(0.4)), jobs=0)
-    assert result.most_at_once() == 8
-
-
 def test_a_group_ends_before_the_next_begins(run: Run) -> None:
     graph = groups(3, 2, 3)
-    scripts = {name: Script(0.02 * place) for place, name in enumerate(graph.numbers)}
+    scripts = {name: Script(0.005 * place) for place, name in enumerate(graph.numbers)}
     result = run(graph, scripts, jobs=3)
     for earlier, later in [("g0.", "g1."), ("g1.", "g2.")]:
         ends = [trace.finish for trace in result.traces if trace.task.startswith(earlier)]
@@ -116,9 +129,14 @@ def test_the_longest_way_is_started_first(run: Run) -> None:
     assert [trace.task for trace in result.traces] == ["head", "tail", "short"]
 
 
+@side_by_side
 def test_a_failure_lets_nothing_new_start_and_what_runs_end(run: Run) -> None:
     graph = graph_of(bad=[], slow=[], later=["slow"], behind=["bad"])
-    result = run(graph, {"bad": Script(0.05, failures=1), "slow": Script(0.3)}, jobs=2)
+    scripts = {
+        "bad": Script(0.1, failures=1, until=("slow",)),
+        "slow": Script(0.2, until=("bad.ended",)),
+    }
+    result = run(graph, scripts, jobs=2)
     assert result.outcomes == {
         "bad": "failed",
         "slow": "succeeded",
@@ -157,21 +175,24 @@ def test_a_task_that_fails_every_time_has_failed(run: Run) -> None:
     assert result.outcomes == {"broken": "failed", "next": "skipped"}
 
 
+@side_by_side
 def test_a_pool_limits_its_tasks_and_no_others(run: Run) -> None:
+    """Those in no pool end when the last one in it has begun: they all run beside it."""
     graph = WorkGraph()
     graph.pools["db"] = 1
     scripts = {}
     for number in range(3):
         graph.add(f"db{number}", pool="db")
         graph.add(f"free{number}")
-        scripts |= {f"db{number}": Script(0.1), f"free{number}": Script(0.1)}
+        scripts[f"db{number}"] = Script(0.02)
+        scripts[f"free{number}"] = Script(0.1, until=("db0", "db1", "db2"))
     result = run(graph, scripts, jobs=4)
     assert result.most_at_once({"db0", "db1", "db2"}) == 1
-    assert result.most_at_once() > 1
+    assert result.most_at_once() == 4
     assert set(result.outcomes.values()) == {"succeeded"}
 
 
-@pytest.mark.parametrize("way", ["functions", "commands"])
+@pytest.mark.parametrize("way", runs.REAL)
 def test_events_tell_each_attempt_in_order(way: str, tmp_path: Path) -> None:
     graph = WorkGraph()
     graph.add("flaky", retries=1)
@@ -190,22 +211,193 @@ def test_events_tell_each_attempt_in_order(way: str, tmp_path: Path) -> None:
     assert runs.told_of(result.events, "flaky") == ["started", "retried", "started", "ended"]
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(data=st.data(), graph=work_graphs(), jobs=st.integers(1, 4), keep_going=st.booleans())
-def test_simulation_and_threads_come_to_the_same_end(
-    data: st.DataObject, graph: WorkGraph, jobs: int, keep_going: bool, tmp_path: Path
-) -> None:
-    names = list(graph.numbers)
-    bad = data.draw(st.sets(st.sampled_from(names), max_size=2)) if keep_going and names else set()
-    scripts = {name: Script(failures=9 if name in bad else 0) for name in names}
-    simulated = runs.run_simulated(graph, scripts, jobs, tmp_path, keep_going=keep_going)
-    real = runs.run_functions(graph, scripts, jobs, tmp_path, keep_going=keep_going)
-    assert real.outcomes == simulated.outcomes
-    assert real.most_at_once() <= jobs
-    ended = {trace.task: trace.finish for trace in real.traces}
-    predecessors = graph.predecessors()
-    for trace in real.traces:
-        for before in predecessors[graph.number(trace.task)]:
-            assert ended[graph.name(before)] <= trace.start
+# Random graphs against the model
+
+
+EXAMPLES = {
+    "simulated": 60,
+    "inline": 30,
+    "threads": 60,
+    "processes": 8,
+    "asyncio": 30,
+    "coroutines": 30,
+    "run_async": 15,
+    "commands": 15,
+}
+"""By way, how many random graphs it runs where there is little time."""
+
+times = pytest.mark.parametrize("times", [1, pytest.param(8, marks=pytest.mark.slow)])
+
+
+@times
+@pytest.mark.parametrize("way", runs.ALL)
+def test_random_graphs_run_as_their_rules_say(way: str, times: int) -> None:
+    @settings(max_examples=EXAMPLES[way] * times, deadline=None)
+    @given(case=cases())
+    def check(case: Case) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            result = runs.ALL[way](*case[:3], Path(directory), **options_of(case))
+        check_accounts(case, jobs_of(way, case), result)
+        if result.events:
+            check_events(way, case, result)
+
+    check()
+
+
+@times
+@pytest.mark.parametrize("way", runs.REAL)
+def test_no_worker_is_idle_while_something_is_ready(way: str, times: int) -> None:
+    """All tasks are held: each moment lasts until what can run does run, however long it takes."""
+
+    # Not shrunk, since each failure takes all the patience that there is.
+    phases = [phase for phase in Phase if phase is not Phase.shrink]
+
+    @settings(max_examples=EXAMPLES[way] * times, deadline=None, phases=phases)
+    @given(case=cases(held=True), choice=st.randoms(use_true_random=False))
+    def check(case: Case, choice: random.Random) -> None:
+        with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as thread:
+            place = Path(directory)
+            future = thread.submit(runs.ALL[way], *case[:3], place, **options_of(case))
+            try:
+                model = direct(case, jobs_of(way, case), place, choice)
+            finally:
+                release_all(case, place, future)
+        result = future.result()
+        names = Plan(case.graph).names
+        assert result.outcomes == {names[task]: end for task, end in model.outcome.items()}
+        assert result.attempts == {n: model.attempts.get(t, 0) for t, n in enumerate(names)}
+
+    check()
+
+
+def options_of(case: Case) -> dict[str, bool]:
+    return {"keep_going": case.keep_going, "watched": case.watched}
+
+
+def jobs_of(way: str, case: Case) -> int:
+    """Return how many tasks may run at once."""
+    return 1 if way == "inline" else case.jobs or len(case.scripts)
+
+
+def direct(case: Case, jobs: int, place: Path, choice: random.Random) -> Model:
+    """Let a run of held tasks go on, one end after the other; return what it came to."""
+    names, model = Plan(case.graph).names, case.model()
+    while True:
+        wait_until_none_is_idle(model, names, jobs, place)
+        if not model.running:
+            return model
+        task = choice.choice(sorted(model.running))
+        name, attempt = names[task], model.attempts[task]
+        (place / f"{name}.go").touch()
+        model.step([task if attempt > case.scripts[name].failures else ~task], 0)
+        if case.watched:
+            wait_for_end(name, attempt, place)
+
+
+def wait_until_none_is_idle(model: Model, names: list[str], jobs: int, place: Path) -> None:
+    """Wait until nothing more can run, and tell the model what has begun meanwhile."""
+
+    def none_is_idle() -> bool:
+        for task, name in enumerate(names):
+            begun = (len(runs.noted(name, place)) + 1) // 2
+            while model.attempts.get(task, 0) < begun:
+                assert task in model.startable()
+                assert len(model.running) < jobs
+                model.running.add(task)
+                model.attempts[task] = model.attempts.get(task, 0) + 1
+        return len(model.running) == jobs or not model.startable()
+
+    wait_until(none_is_idle, "a worker is idle while something is ready")
+
+
+def wait_for_end(name: str, attempt: int, place: Path) -> None:
+    wait_until(lambda: runs.ends_told(name, place) >= attempt, f"the end of {name} is not told")
+
+
+def wait_until(happened: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(NAP)
+
+
+def release_all(case: Case, place: Path, future: "Future[Result]") -> None:
+    """Let everything that is held go on, until the run is over."""
+    while not future.done():
+        for name in case.scripts:
+            (place / f"{name}.go").touch()
+        time.sleep(NAP)
+
+
+def check_accounts(case: Case, jobs: int, result: Result) -> None:
+    """Hold what tasks tell of themselves, and how they ended, against what the case says."""
+    plan, model = Plan(case.graph), case.model()
+    for task, name in enumerate(plan.names):
+        check_attempts(plan.retries.get(task, 0), case.scripts[name], name, result)
+        for trace in result.of(name):
+            for other in model.predecessors[task]:
+                assert result.outcomes[plan.names[other]] == "succeeded"
+                assert result.of(plan.names[other])[-1].finish <= trace.start
+    assert result.most_at_once() <= jobs
+    for pool, (_, limit) in enumerate(plan.pools):
+        members = {plan.names[task] for task, of in plan.pool_of.items() if of == pool}
+        assert result.most_at_once(members) <= limit
+    if case.keep_going or "failed" not in result.outcomes.values():
+        assert result.outcomes == outcomes_without_stop(case, plan.names)
+
+
+def check_attempts(retries: int, script: Script, name: str, result: Result) -> None:
+    count = len(result.of(name))
+    assert result.attempts[name] == count
+    match result.outcomes[name]:
+        case "succeeded":
+            assert count == script.failures + 1 <= retries + 1
+        case "failed":
+            assert 1 <= count <= min(script.failures, retries + 1)
+        case "skipped":
+            assert count == 0
+            assert "failed" in result.outcomes.values()
+        case other:
+            pytest.fail(f"{name} has ended in another way: {other}")
+
+
+def outcomes_without_stop(case: Case, names: list[str]) -> dict[str, str]:
+    """Return how all tasks end where no failure stops the others."""
+    model = case._replace(keep_going=True).model()
+    ended: list[int] = []
+    while started := model.step(ended, 1):
+        [task] = started
+        well = model.attempts[task] > case.scripts[names[task]].failures
+        ended = [task if well else ~task]
+    return {names[task]: outcome for task, outcome in model.outcome.items()}
+
+
+def check_events(way: str, case: Case, result: Result) -> None:
+    """Let the model do what the events tell, and see that it would have done the same."""
+    by_name, model = Plan(case.graph).by_name, case.model()
+    first, *events, last = result.events
+    assert isinstance(first, RunStarted)
+    assert isinstance(last, RunEnded)
+    told: dict[str, str] = {}
+    for event in events:
+        assert not isinstance(event, RunStarted | RunEnded)
+        task = by_name[event.task]
+        if isinstance(event, TaskStarted):
+            assert len(model.running) < jobs_of(way, case)
+            assert model.step([], 1) == [task]
+            assert event.attempt == model.attempts[task]
+        elif isinstance(event, TaskRetried):
+            model.end(task, well=False)
+            assert task not in model.outcome
+        else:
+            assert event.task not in told
+            told[event.task] = event.outcome
+            if task in model.running and event.outcome is Outcome.SKIPPED:
+                # What a worker process was given that had yet to begin it when the run stopped.
+                assert way == "processes"
+                model.take_back(task)
+            elif task in model.running:
+                model.end(task, well=event.outcome is Outcome.SUCCEEDED)
+                model.skip_what_cannot_run()
+            assert model.outcome[task] == event.outcome
+    assert told == result.outcomes

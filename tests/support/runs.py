@@ -1,33 +1,25 @@
 """Runs of small graphs in every way that there is to run them, for tests of behaviour.
 
 What a task should do is given by a `Script`; what it did comes back as `Trace`s, the same from a
-simulated run, from functions in threads and from real commands.
+simulated run, from functions on every executor and from real commands.
 """
 
-import os
-import time
-from collections.abc import Callable, Mapping
+import asyncio
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from parallel_workers.children import Children
-from parallel_workers.commands import Command, CommandRunner, words_of
-from parallel_workers.driver import Driver
+from parallel_workers.definition import PLAIN
 from parallel_workers.events import Event, TaskEnded, TaskRetried, TaskStarted
-from parallel_workers.executors.threads import ThreadsExecutor
 from parallel_workers.frontier import STATES, Frontier
 from parallel_workers.graph import WorkGraph
-from parallel_workers.logs import KeptLogs
 from parallel_workers.plan import Plan
+from parallel_workers.run import Run
 from parallel_workers.simulate import simulate
-
-
-class Script(NamedTuple):
-    """What a task does: how long each attempt takes, and how many attempts fail at first."""
-
-    seconds: float = 0.0
-    failures: int = 0
+from tests.support.work import PATIENCE, Script, perform, perform_on_loop, write_down
 
 
 class Trace(NamedTuple):
@@ -40,10 +32,15 @@ class Trace(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a run came to."""
+    """What a run came to.
+
+    Attributes:
+        attempts: By task, how many attempts the run says that there were.
+    """
 
     traces: list[Trace]
     outcomes: dict[str, str]
+    attempts: dict[str, int]
     events: list[Event]
 
     def of(self, task: str) -> list[Trace]:
@@ -61,12 +58,26 @@ class Result(NamedTuple):
         return most
 
 
-Scripts = Mapping[str, Script]
-Run = Callable[..., Result]
+Scripts: TypeAlias = Mapping[str, Script]
+
+Way: TypeAlias = Callable[..., Result]
+"""Runs a graph: `way(graph, scripts, jobs, directory, keep_going=…, watched=…)`.
+
+The directory is one of its own, in which tasks note what they do.
+"""
+
+Prepare: TypeAlias = Callable[[WorkGraph, Scripts, Path], None]
+"""Gives each task what makes it act as its script says."""
 
 
 def run_simulated(
-    graph: WorkGraph, scripts: Scripts, jobs: int, directory: Path, *, keep_going: bool = False
+    graph: WorkGraph,
+    scripts: Scripts,
+    jobs: int,
+    directory: Path,
+    *,
+    keep_going: bool = False,
+    watched: bool = False,
 ) -> Result:
     plan = Plan(graph)
     plan.durations = [scripts.get(name, Script()).seconds for name in plan.names]
@@ -77,87 +88,123 @@ def run_simulated(
         done[task] += 1
         return done[task] > scripts.get(plan.names[task], Script()).failures
 
-    slots = simulate(plan, jobs, frontier=frontier, ends_well=ends_well)
-    attempts = [0] * plan.tasks
+    attempts: Counter[str] = Counter()
     traces = []
-    for slot in slots:
-        attempts[slot.task] += 1
+    for slot in simulate(plan, jobs, frontier=frontier, ends_well=ends_well):
         name = plan.names[slot.task]
-        traces.append(Trace(name, attempts[slot.task], slot.start, slot.finish))
-    outcomes = {plan.names[task]: STATES[frontier.state_of(task)] for task in range(plan.tasks)}
-    return Result(traces, outcomes, [])
+        attempts[name] += 1
+        traces.append(Trace(name, attempts[name], slot.start, slot.finish))
+    outcomes = {name: STATES[frontier.state_of(task)] for task, name in enumerate(plan.names)}
+    return Result(traces, outcomes, {name: attempts[name] for name in plan.names}, [])
 
 
-def run_functions(
-    graph: WorkGraph, scripts: Scripts, jobs: int, directory: Path, *, keep_going: bool = False
-) -> Result:
-    traces: list[Trace] = []
-
-    def body(name: str, attempt: int) -> None:
-        start = time.monotonic()
-        script = scripts.get(name, Script())
-        time.sleep(script.seconds)
-        traces.append(Trace(name, attempt, start, time.monotonic()))
-        if attempt <= script.failures:
-            raise ValueError("as its script says")
-
-    plan = Plan(graph)
-    return _drive(plan, [partial(body, name) for name in plan.names], jobs, keep_going, traces)
-
-
-def run_commands(
-    graph: WorkGraph, scripts: Scripts, jobs: int, directory: Path, *, keep_going: bool = False
-) -> Result:
-    """Each command writes down when it began and ended, as the shell's children see the clock."""
-    told = directory / "told"
-    told.touch()
-    logs = directory / "logs"
-    logs.mkdir()
-    children = Children(grace=1.0)
-    runner = CommandRunner(children, KeptLogs(str(logs)), dict(os.environb))
-    plan = Plan(graph)
-    bodies = []
-    for number, name in enumerate(plan.names):
-        script = scripts.get(name, Script())
-        text = (
-            f"start=$(date +%s.%N); sleep {script.seconds}; "
-            f'echo "$start $(date +%s.%N) $PW_ATTEMPT $PW_TASK" >> {told}; '
-            f"[ $PW_ATTEMPT -gt {script.failures} ]"
-        )
-        env = {b"PW_TASK": name.encode()}
-        command = Command(text, words_of(text), None, env, None, str(number))
-        bodies.append(partial(runner.run, command))
-    result = _drive(plan, bodies, jobs, keep_going, [])
-    children.close()
-    for line in told.read_text().splitlines():
-        start, finish, attempt, name = line.split(" ", 3)
-        result.traces.append(Trace(name, int(attempt), float(start), float(finish)))
-    result.traces.sort(key=lambda trace: trace.start)
-    return result
-
-
-def _drive(
-    plan: Plan, bodies: list[Any], jobs: int, keep_going: bool, traces: list[Trace]
+def run_really(
+    prepare: Prepare,
+    execute: Callable[..., Run],
+    graph: WorkGraph,
+    scripts: Scripts,
+    jobs: int,
+    directory: Path,
+    *,
+    keep_going: bool = False,
+    watched: bool = True,
 ) -> Result:
     events: list[Event] = []
-    driver = Driver(plan, Frontier.of(plan, keep_going=keep_going), jobs, [events.extend])
-    calls = [partial(_attempt, driver, task, body) for task, body in enumerate(bodies)]
-    driver.begin("test")
-    ThreadsExecutor().start(driver, calls).join()
-    outcomes = {event.task: str(event.outcome) for event in events if isinstance(event, TaskEnded)}
-    return Result(traces, outcomes, events)
+
+    def listen(batch: Sequence[Event]) -> None:
+        events.extend(batch)
+        for event in batch:
+            if isinstance(event, TaskRetried | TaskEnded):
+                write_down(str(directory / f"{event.task}.ended"), event.outcome)
+
+    graph = graph.needed(graph.numbers)
+    prepare(graph, scripts, directory)
+    listener = listen if watched else None
+    run = execute(graph, jobs=jobs, check=False, keep_going=keep_going, listen=listener)
+    outcomes = {name: str(task.outcome) for name, task in run.tasks.items()}
+    attempts = {name: task.attempts for name, task in run.tasks.items()}
+    traces = [trace for name in graph.numbers for trace in _traces_of(name, directory)]
+    traces.sort(key=lambda trace: trace.start)
+    return Result(traces, outcomes, attempts, events)
 
 
-def _attempt(driver: Driver, task: int, body: Callable[[int], Any]) -> Any:
-    return body(driver.attempt(task))
+def _traces_of(name: str, directory: Path) -> list[Trace]:
+    times = noted(name, directory)
+    pairs = zip(times[::2], times[1::2], strict=True)
+    return [Trace(name, number, *pair) for number, pair in enumerate(pairs, 1)]
 
 
-ALL: dict[str, Run] = {
+def noted(name: str, directory: Path) -> list[float]:
+    """Return what a task has noted: when each attempt began, and when it ended, in turn."""
+    return [float(line) for line in _lines(directory / name)]
+
+
+def ends_told(name: str, directory: Path) -> int:
+    """Return of how many ends of attempts of a task a run has told that is listened to."""
+    return len(_lines(directory / f"{name}.ended"))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _call(
+    function: Callable[[str, str, Script], Any], graph: WorkGraph, scripts: Scripts, place: Path
+) -> None:
+    for name, number in graph.numbers.items():
+        script = scripts.get(name, Script())
+        graph.functions[number] = partial(function, str(place), name, script)
+
+
+def _command(graph: WorkGraph, scripts: Scripts, place: Path) -> None:
+    for name, number in graph.numbers.items():
+        script = scripts.get(name, Script())
+        definition = graph.definitions.get(number, PLAIN)
+        limit = PATIENCE if script.until or script.held else None
+        text = _text_of(place / name, script)
+        graph.definitions[number] = definition._replace(command=text, timeout=limit)
+
+
+def _text_of(notes: Path, script: Script) -> str:
+    """Return a command that does what `perform` does, by the clock that the shell can ask."""
+    # Others may look for the file: it is there only after the time that it tells.
+    note = f'now=$(date +%s.%N); echo "$now" >> {shlex.quote(str(notes))}'
+    conditions = [f"test -e {shlex.quote(str(notes.parent / other))}" for other in script.until]
+    if script.held:
+        conditions.append(f"rm {shlex.quote(f'{notes}.go')} 2>/dev/null")
+    if not script.until:
+        conditions.insert(0, f"sleep {script.seconds}")
+    waits = [f"until {condition}; do sleep 0.005; done" for condition in conditions]
+    return "; ".join([note, *waits, note, f"test $PW_ATTEMPT -gt {script.failures}"])
+
+
+def _run_async(graph: WorkGraph, **options: Any) -> Run:
+    return asyncio.run(graph.run_async(**options))
+
+
+_functions = partial(_call, perform)
+_coroutines = partial(_call, perform_on_loop)
+
+ALL: dict[str, Way] = {
     "simulated": run_simulated,
-    "functions": run_functions,
-    "commands": run_commands,
+    "inline": partial(run_really, _functions, partial(WorkGraph.run, on="inline")),
+    "threads": partial(run_really, _functions, partial(WorkGraph.run, on="threads")),
+    "processes": partial(run_really, _functions, partial(WorkGraph.run, on="processes")),
+    "asyncio": partial(run_really, _functions, partial(WorkGraph.run, on="asyncio")),
+    "coroutines": partial(run_really, _coroutines, partial(WorkGraph.run, on="asyncio")),
+    "run_async": partial(run_really, _coroutines, _run_async),
+    "commands": partial(run_really, _command, partial(WorkGraph.run, on="threads")),
 }
 """Every way to run a graph, by a name for the test's id."""
+
+REAL = [name for name in ALL if name != "simulated"]
+"""The ways in which something happens."""
+
+SIDE_BY_SIDE = [name for name in ALL if name != "inline"]
+"""The ways in which tasks run side by side, if they may."""
 
 
 def told_of(events: list[Event], task: str) -> list[str]:

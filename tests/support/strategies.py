@@ -1,10 +1,13 @@
 """Random graphs for hypothesis."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
 from parallel_workers.graph import WorkGraph
+from parallel_workers.plan import Plan
+from tests.support.model import Model
+from tests.support.work import Script
 
 
 class Numbers(NamedTuple):
@@ -50,6 +53,92 @@ def work_graphs(draw: st.DrawFn, most_tasks: int = 12) -> WorkGraph:
         names = [f"t{other}" for other in range(number)]
         after = draw(st.lists(st.sampled_from(names), unique=True, max_size=4)) if names else []
         duration = draw(st.none() | st.integers(0, 9))
-        fields = {} if duration is None else {"duration": duration}
+        fields: dict[str, Any] = {} if duration is None else {"duration": duration}
         graph.add(f"t{number}", after=after, **fields)
     return graph
+
+
+class Case(NamedTuple):
+    """A graph, what its tasks do, and how it is run.
+
+    Attributes:
+        watched: Whether somebody listens. If not, tasks may be so short that workers take several.
+    """
+
+    graph: WorkGraph
+    scripts: dict[str, Script]
+    jobs: int
+    keep_going: bool
+    watched: bool
+
+    def __repr__(self) -> str:
+        graph = self.graph
+        fields = {
+            "names": graph.names,
+            "successors": graph.successors,
+            "definitions": graph.definitions,
+            "pools": graph.pools,
+            **self._asdict(),
+        }
+        return f"Case({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
+
+    def model(self) -> Model:
+        """Return what the run is held against; it knows tasks by their numbers in the plan."""
+        plan = Plan(self.graph)
+        before: list[set[int]] = [set() for _ in plan.successors]
+        for node, successors in enumerate(plan.successors):
+            for successor in successors:
+                before[successor].add(node)
+
+        def tasks_before(node: int) -> set[int]:
+            gates = [other for other in before[node] if other >= plan.tasks]
+            tasks = before[node].difference(gates)
+            return tasks.union(*map(tasks_before, gates))
+
+        return Model(
+            {task: tasks_before(task) for task in range(plan.tasks)},
+            plan.retries,
+            plan.pool_of,
+            [limit for _, limit in plan.pools],
+            self.keep_going,
+        )
+
+
+RETRIES_AND_FAILURES: list[tuple[int, int]] = [(0, 0), (0, 0), (1, 1), (2, 1), (0, 1), (1, 2)]
+"""How often a task may be tried again, and how often it fails: a third of them too often."""
+
+
+@st.composite
+def cases(draw: st.DrawFn, held: bool = False) -> Case:
+    """Runs of tasks `t0`, `t1`, … with gates, pools, retries and failures among them.
+
+    Args:
+        draw: Given by hypothesis.
+        held: Whether all tasks are held until they are released.
+    """
+    graph = WorkGraph()
+    for number, limit in enumerate(draw(st.lists(st.integers(1, 2), max_size=2))):
+        graph.pools[f"p{number}"] = limit
+    watched = draw(st.booleans())
+    # Who releases tasks unwatched cannot know which end came first, and with it the stop.
+    keep_going = draw(st.booleans()) or (held and not watched)
+    # Of longer tasks no worker takes several at once, so that the best one always starts first.
+    shortest = 0.002 if held else 0.0002 if watched else 0.0
+    scripts: dict[str, Script] = {}
+    for number in range(draw(st.integers(0, 9))):
+        name = f"t{number}"
+        nodes = range(len(graph.names))
+        fields: dict[str, Any] = {}
+        if draw(st.booleans()) and graph.pools:
+            fields["pool"] = draw(st.sampled_from(list(graph.pools)))
+        retries, failures = draw(st.sampled_from(RETRIES_AND_FAILURES))
+        graph.add(name, retries=retries, duration=draw(st.integers(1, 3)), **fields)
+        scripts[name] = Script(draw(st.sampled_from([shortest, 0.002])), failures, held=held)
+        if nodes:
+            for other in draw(st.sets(st.sampled_from(nodes), max_size=3)):
+                graph.connect(other, graph.number(name))
+            if draw(st.integers(0, 4)) == 4:
+                gate = graph.add_gate()
+                for other in draw(st.sets(st.sampled_from(nodes), min_size=1, max_size=4)):
+                    graph.connect(other, gate)
+    return Case(graph, scripts, draw(st.integers(0, 4)), keep_going, watched)

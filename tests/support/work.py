@@ -7,9 +7,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from parallel_workers.graph import WorkGraph
 
@@ -146,3 +146,72 @@ def ignores_interrupts() -> bool:
 
 async def coroutine() -> None:
     pass
+
+
+NAP = 0.001
+"""Seconds between two looks at whether something has happened."""
+
+PATIENCE = 30.0
+"""Seconds after which a task fails that waits for what should have happened."""
+
+
+class Script(NamedTuple):
+    """What the attempts of a task do.
+
+    Attributes:
+        seconds: How long each takes.
+        failures: How many of them fail, the first ones.
+        until: Files that must be there before it ends, however long that takes: one named like a
+            task is there when that has begun, `NAME.ended` when the run has told of its end.
+        held: Whether it ends only when there is a file `NAME.go`, which it takes away.
+    """
+
+    seconds: float = 0.0
+    failures: int = 0
+    until: tuple[str, ...] = ()
+    held: bool = False
+
+
+def perform(place: str, name: str, script: Script) -> None:
+    """Do what a script says; note in the file `name` of the directory `place` when."""
+    for nap in _performance(place, name, script):
+        time.sleep(nap)
+
+
+async def perform_on_loop(place: str, name: str, script: Script) -> None:
+    """Do the same as `perform`."""
+    import asyncio
+
+    for nap in _performance(place, name, script):
+        await asyncio.sleep(nap)
+
+
+def _performance(place: str, name: str, script: Script) -> Iterator[float]:
+    """Perform an attempt, as the naps that it takes on the way."""
+    notes = Path(place, name)
+    write_down(str(notes), time.monotonic())
+    attempt = 1 + len(notes.read_bytes().splitlines()) // 2
+    if not script.until:
+        yield script.seconds
+    deadline = time.monotonic() + PATIENCE
+    while not _may_end(place, name, script):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{name} has waited for too long")
+        yield NAP
+    write_down(str(notes), time.monotonic())
+    if attempt <= script.failures:
+        raise ValueError("as its script says")
+
+
+def _may_end(place: str, name: str, script: Script) -> bool:
+    if not all(os.path.exists(os.path.join(place, other)) for other in script.until):
+        return False
+    return not script.held or _taken_away(os.path.join(place, f"{name}.go"))
+
+
+def _taken_away(path: str) -> bool:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
