@@ -10,10 +10,14 @@ well below `_ROOM`), and constants that do not differ among those known here.
 
 import ctypes
 import os
+from typing import TypeAlias
 
 from parallel_workers.spawning import LOG_FLAGS, LOG_MODE, RESET, Environment
 
+_Array: TypeAlias = ctypes.Array[ctypes.c_char_p]
+
 _ROOM = 512
+_POINTER = ctypes.sizeof(ctypes.c_char_p)
 _SETSIGDEF = 0x04
 _SETSID = 0x80
 
@@ -40,7 +44,7 @@ class LibcStarter:
     def __init__(self, null: int) -> None:
         self._null = null
         self._base: Environment = {}
-        self._base_block: list[bytes] = []
+        self._base_block = _array([])
         self._attributes = ctypes.create_string_buffer(_ROOM)
         signals = ctypes.create_string_buffer(_ROOM)
         _fill.sigemptyset(signals)
@@ -69,7 +73,7 @@ class LibcStarter:
                 actions,
                 self._attributes,
                 _array([os.fsencode(word) for word in words]),
-                _array(self._block(base, own)),
+                self._block(base, own),
             )
         finally:
             _fill.posix_spawn_file_actions_destroy(actions)
@@ -77,20 +81,25 @@ class LibcStarter:
             raise OSError(error, os.strerror(error))
         return pid.value
 
-    def _block(self, base: Environment, own: Environment) -> list[bytes]:
+    def _block(self, base: Environment, own: Environment) -> _Array:
         """Return an environment as C has it; what is shared is put together once."""
         if any(name in base for name in own):
-            return _lines({**base, **own})
+            return _array(_lines({**base, **own}))
         if base is not self._base:
-            self._base_block = _lines(base)
+            self._base_block = _array(_lines(base))
             self._base = base
-        return self._base_block + _lines(own)
+        shared = len(base)
+        block = (ctypes.c_char_p * (shared + len(own) + 1))()
+        ctypes.memmove(block, self._base_block, shared * _POINTER)
+        for place, line in enumerate(_lines(own), shared):
+            block[place] = line
+        return block
 
 
 def _lines(env: Environment) -> list[bytes]:
     return [b"%b=%b" % item for item in env.items()]
 
 
-def _array(texts: list[bytes]) -> ctypes.Array[ctypes.c_char_p]:
+def _array(texts: list[bytes]) -> _Array:
     """Return texts as C has a list of them: with a null pointer at its end."""
     return (ctypes.c_char_p * (len(texts) + 1))(*texts)
