@@ -1,5 +1,6 @@
 """Child processes, real ones: how they start, end, and are ended with all that they started."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from parallel_workers.children import Children, group_exists, groups_by_session
+from parallel_workers.children import Children, groups_by_session
 from tests.support.program import until
 
 ENV = dict(os.environb)
@@ -64,12 +65,23 @@ def test_output_and_errors_go_into_one_file_in_order(children: Children, tmp_pat
     assert end_of(children, tmp_path, "echo 1; echo 2 >&2; echo 3") == (0, "1\n2\n3\n")
 
 
+def inherited() -> set[str]:
+    """Return the file descriptors that every program started by this process has."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.get_inheritable(int(fd)):
+                found.add(fd)
+    return found
+
+
 def test_nothing_of_ours_is_open_in_a_child(children: Children, tmp_path: Path) -> None:
     read, write = os.pipe()
     _, text = end_of(children, tmp_path, "ls /proc/$$/fd")
     os.close(read)
     os.close(write)
-    assert text.split() == ["0", "1", "2"]
+    # Whoever started the tests may have left something open for all that they start.
+    assert set(text.split()) == {"0", "1", "2", *inherited()}
 
 
 def test_a_child_leads_a_session_without_a_terminal(children: Children, tmp_path: Path) -> None:
@@ -148,16 +160,6 @@ def test_what_a_child_leaves_in_the_background_is_not_waited_for(
     os.kill(int(text), 0)  # it is still there
     (tmp_path / "go").touch()
     until(lambda: not Path(f"/proc/{int(text)}").exists())
-
-
-def test_it_is_known_whether_a_group_outlives_its_leader(
-    children: Children, tmp_path: Path
-) -> None:
-    pid = spawn(children, tmp_path, "while [ ! -e $D/go ]; do sleep 0.02; done &")
-    children.wait(pid, None)
-    assert group_exists(pid)
-    (tmp_path / "go").touch()
-    until(lambda: not group_exists(pid))
 
 
 def test_all_children_are_told_and_each_is_waited_for(children: Children, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Commands: what is executed, how, and what is told of those that cannot be."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -41,7 +42,8 @@ class Bench:
         self.directory = directory
         self.children = Children(grace=0.2)
         (directory / "logs").mkdir()
-        self._runner = CommandRunner(self.children, KeptLogs(str(directory / "logs")), ENV)
+        self.logs = KeptLogs(str(directory / "logs"))
+        self._runner = CommandRunner(self.children, self.logs, ENV)
 
     def attempt(
         self,
@@ -57,7 +59,8 @@ class Bench:
         where = None if cwd is None else str(cwd)
         prepared = Command(text, words_of(command), where, own, timeout, "1-task")
         # In a run no attempt has the log of another.
-        (self.directory / "logs" / f"1-task.{attempt}.log").unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):
+            (self.directory / "logs" / f"1-task.{attempt}.log").unlink(missing_ok=True)
         return attempt_with(self._runner, prepared, attempt)
 
     def output(self, command: str | tuple[str, ...], **options: object) -> str:
@@ -224,9 +227,16 @@ def test_a_directory_that_is_missing_is_the_reason_that_is_told(bench: Bench) ->
 
 def test_a_log_that_cannot_be_written_is_the_reason_that_is_told(bench: Bench) -> None:
     (bench.directory / "logs").rmdir()
+    (bench.directory / "logs").touch()
     log = bench.directory / "logs" / "1-task.1.log"
     said = bench.why_not("echo hi")
-    assert said == f"its log cannot be written: No such file or directory: {log}"
+    assert said == f"its log cannot be written: Not a directory: {log}"
+
+
+def test_a_directory_of_logs_that_was_deleted_is_made_again(bench: Bench) -> None:
+    (bench.directory / "logs").rmdir()
+    assert bench.output("echo hi") == "hi\n"
+    assert bench.logs.trouble == f"the logs in {bench.directory}/logs were deleted during the run"
 
 
 def test_too_many_arguments_are_the_reason_that_is_told(bench: Bench) -> None:

@@ -51,11 +51,11 @@ def test_a_name_reads_like_its_task() -> None:
     assert log_name(4, "größe") == "4-größe"
 
 
-def write(logs: Logs, name: str, text: str, attempt: int = 1, *, alone: bool = True) -> Path:
+def write(logs: Logs, name: str, text: str, attempt: int = 1) -> Path:
     """Make an attempt that writes `text`; return where it is kept."""
     path = logs.open(name, attempt)
     Path(path).write_text(text)
-    kept, size = logs.close(path, name, attempt, alone=alone)
+    kept, size = logs.close(path, name, attempt)
     assert size == len(text)
     return Path(kept)
 
@@ -86,18 +86,11 @@ def test_attempts_side_by_side_have_files_of_their_own(tmp_path: Path) -> None:
     assert len({logs.open("1-a", 1), logs.open("2-b", 1), logs.open("1-a", 2)}) == 3
 
 
-def test_a_passing_log_that_may_still_be_written_to_serves_no_other(tmp_path: Path) -> None:
-    logs = PassingLogs(str(tmp_path))
-    left = write(logs, "1-a", "", alone=False)
-    assert left.name == "1-a.1.log"
-    assert logs.open("2-b", 1) != str(left)
-
-
 def test_a_passing_log_that_somebody_has_open_serves_no_other(tmp_path: Path) -> None:
     logs = PassingLogs(str(tmp_path))
     path = logs.open("1-a", 1)
     with Path(path).open("w"):
-        kept, _ = logs.close(path, "1-a", 1, alone=True)
+        kept, _ = logs.close(path, "1-a", 1)
     assert kept.endswith("/1-a.1.log")
     assert logs.open("2-b", 1) != path
 
@@ -107,7 +100,7 @@ def test_a_passing_log_that_somebody_reads_can_serve_the_next(tmp_path: Path) ->
     path = logs.open("1-a", 1)
     Path(path).touch()
     with Path(path).open():
-        logs.close(path, "1-a", 1, alone=True)
+        logs.close(path, "1-a", 1)
     assert logs.open("2-b", 1) == path
 
 
@@ -117,7 +110,7 @@ def test_a_log_that_is_gone_counts_as_empty(
 ) -> None:
     logs = kind(str(tmp_path / "none"))
     path = logs.open("1-a", 1)
-    assert logs.close(path, "1-a", 1, alone=True)[1] == 0
+    assert logs.close(path, "1-a", 1)[1] == 0
 
 
 def test_no_file_is_left_open_by_looking_at_it(tmp_path: Path) -> None:

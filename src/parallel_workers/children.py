@@ -292,15 +292,6 @@ def _signal_groups(groups: Iterable[int], signum: signal.Signals) -> None:
             os.killpg(group, signum)
 
 
-def group_exists(leader: int) -> bool:
-    """Return whether a process is left in the group of a leader that has been reaped."""
-    try:
-        os.killpg(leader, 0)
-    except OSError:
-        return False
-    return True
-
-
 def _memory_of(usage: resource.struct_rusage) -> int | None:
     """Return the most memory of a process and what it waited for, in bytes, if it can be told.
 

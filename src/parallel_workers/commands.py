@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from parallel_workers.children import Children, group_exists
+from parallel_workers.children import Children
 from parallel_workers.errors import AttemptError, Cancelled, CommandFailed, TimedOut
 from parallel_workers.events import CommandResult
 from parallel_workers.logs import Logs
@@ -100,10 +100,10 @@ class CommandRunner:
         try:
             pid = self._spawn(command, own, log)
         except _NotStartedError as error:
-            log, size = self._logs.close(log, command.log, attempt, alone=True)
+            log, size = self._logs.close(log, command.log, attempt)
             raise self._failure(CommandResult(command.text, None, log, size, str(error))) from None
         ended = self._children.wait(pid, command.timeout)
-        log, size = self._logs.close(log, command.log, attempt, alone=not group_exists(pid))
+        log, size = self._logs.close(log, command.log, attempt)
         result = CommandResult(
             command.text, ended.status, log, size, cpu=ended.cpu, memory=ended.memory
         )
@@ -130,16 +130,26 @@ class CommandRunner:
             words = (SHELL, "-c", _IN_DIRECTORY, SHELL, command.cwd, program, *words[1:])
             program = SHELL
         try:
-            return self._children.spawn(program, words, self._env, own, log)
+            return self._start(program, words, own, log)
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise _NotStartedError(_why(error, program, log)) from None
         # A script that names no interpreter is the shell's, as it is when a shell starts it.
         script = (SHELL, program, *words[1:])
         try:
-            return self._children.spawn(SHELL, script, self._env, own, log)
+            return self._start(SHELL, script, own, log)
         except OSError as error:
             raise _NotStartedError(_why(error, program, log)) from None
+
+    def _start(
+        self, program: str, words: tuple[str, ...], own: dict[bytes, bytes], log: str
+    ) -> int:
+        try:
+            return self._children.spawn(program, words, self._env, own, log)
+        except FileNotFoundError:
+            if not self._logs.restore():
+                raise
+        return self._children.spawn(program, words, self._env, own, log)
 
     def _find(self, word: str, cwd: str | None, path: bytes | None) -> str:
         """Return the path of the program that a command's first word names."""

@@ -33,27 +33,35 @@ def log_name(number: int, task: str) -> str:
 
 
 class Logs(Protocol):
-    """A place for the logs of one run."""
+    """A place for the logs of one run.
+
+    Attributes:
+        trouble: What has become of logs that are not there any more; None while all are.
+    """
+
+    trouble: str | None
 
     def open(self, name: str, attempt: int) -> str:
         """Return the path that an attempt about to start should write to."""
 
-    def close(self, path: str, name: str, attempt: int, *, alone: bool) -> tuple[str, int]:
+    def close(self, path: str, name: str, attempt: int) -> tuple[str, int]:
         """Take back the log of an attempt that has ended.
 
         Args:
             path: What `open` returned.
             name: How the task's logs are called.
             attempt: The number of the attempt.
-            alone: Whether all processes that it started have ended too, as far as can be told.
 
         Returns:
             The path of the log from now on, and its size in bytes.
         """
 
+    def restore(self) -> bool:
+        """Make the place again if somebody has deleted it; return whether that was so."""
 
-class KeptLogs:
-    """A directory in which all logs are kept.
+
+class _Directory:
+    """A directory of logs, which others can delete.
 
     Args:
         directory: Its path; it exists.
@@ -61,25 +69,35 @@ class KeptLogs:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
+        self.trouble: str | None = None
+
+    def restore(self) -> bool:
+        """Make the directory again if somebody has deleted it; return whether that was so."""
+        try:
+            os.makedirs(self._directory, mode=0o700)
+        except OSError:
+            return False
+        self.trouble = f"the logs in {self._directory} were deleted during the run"
+        return True
+
+
+class KeptLogs(_Directory):
+    """A directory in which all logs are kept."""
 
     def open(self, name: str, attempt: int) -> str:
         """Return the path that an attempt about to start should write to."""
         return f"{self._directory}/{name}.{attempt}.log"
 
-    def close(self, path: str, name: str, attempt: int, *, alone: bool) -> tuple[str, int]:
+    def close(self, path: str, name: str, attempt: int) -> tuple[str, int]:
         """Return the path of the log of an attempt that has ended, and its size in bytes."""
         return path, _size(path)
 
 
-class PassingLogs:
-    """A directory in which a log that nothing was written to serves the next attempt.
-
-    Args:
-        directory: Its path; it exists.
-    """
+class PassingLogs(_Directory):
+    """A directory in which a log that nothing was written to serves the next attempt."""
 
     def __init__(self, directory: str) -> None:
-        self._directory = directory
+        super().__init__(directory)
         self._free: list[str] = []
         self._numbers = count(1)
 
@@ -90,10 +108,10 @@ class PassingLogs:
         except IndexError:
             return f"{self._directory}/{next(self._numbers)}.log"
 
-    def close(self, path: str, name: str, attempt: int, *, alone: bool) -> tuple[str, int]:
+    def close(self, path: str, name: str, attempt: int) -> tuple[str, int]:
         """Return the path of the log of an attempt that has ended, and its size in bytes."""
         size, free = _look_at(path)
-        if free and alone:
+        if free:
             self._free.append(path)
             return path, 0
         named = f"{self._directory}/{name}.{attempt}.log"
@@ -107,8 +125,9 @@ class PassingLogs:
 def _look_at(path: str) -> tuple[int, bool]:
     """Return the size of a log, and whether it is empty and is certain to stay so.
 
-    A daemon has left its group and its session, but not the files that it was started with. The
-    system grants a lease for reading on a file that nobody has open for writing, and on no other.
+    Whoever can still write to it, a daemon too, has it open: it has left its group and its session,
+    but not the files that it was started with. The system grants a lease for reading on a file
+    that nobody has open for writing, and on no other.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -178,9 +178,9 @@ class _LentLogs(KeptLogs):
         super().__init__(directory)
         weakref.finalize(self, remove_run, directory)
 
-    def close(self, path: str, name: str, attempt: int, *, alone: bool) -> tuple[str, int]:
+    def close(self, path: str, name: str, attempt: int) -> tuple[str, int]:
         """Return the path of the log of an attempt that has ended, and its size in bytes."""
-        path, size = super().close(path, name, attempt, alone=alone)
+        path, size = super().close(path, name, attempt)
         return _Log(path, self), size
 
 

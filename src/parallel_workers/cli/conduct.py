@@ -130,12 +130,13 @@ def open_events(file: str) -> Output:
 
 def _close(keeping: Keeping, outcome: Outcome) -> bool:
     """Close the journal; say what it lacks, and return whether it lacks something."""
-    missing = keeping.trouble
+    missing = [keeping.trouble]
     if keeping.journal is not None:
         keeping.journal.close(outcome)
         for warning in keeping.journal.warnings:
             tell(f"warning: {warning}")
-        missing = keeping.journal.incomplete
-    if missing is not None:
-        tell(f"warning: not all was recorded: {missing}")
-    return missing is not None
+        missing = [keeping.journal.incomplete, keeping.logs.trouble]
+    told = "; ".join(what for what in missing if what is not None)
+    if told:
+        tell(f"warning: not all was recorded: {told}")
+    return bool(told)
