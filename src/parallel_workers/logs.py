@@ -137,8 +137,7 @@ def _look_at(path: str) -> tuple[int, bool]:
         size = os.fstat(fd).st_size
         if size or sys.platform != "linux":
             return size, False
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # it goes when the file is closed
     except OSError:
         return 0, False
     finally:
