@@ -1,6 +1,7 @@
 """Where logs lie: their names, and the two kinds of places."""
 
 import os
+import signal
 import stat
 from pathlib import Path
 
@@ -119,3 +120,23 @@ def test_no_file_is_left_open_by_looking_at_it(tmp_path: Path) -> None:
     write(logs, "1-a", "")
     assert os.listdir("/proc/self/fd") == before
     assert stat.S_ISREG((tmp_path / "1.log").stat().st_mode)
+
+
+def test_a_log_can_be_written_at_once_though_a_child_still_holds_the_look_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = PassingLogs(str(tmp_path))
+    path = logs.open("1-a", 1)
+    Path(path).touch()
+    held = []
+    monkeypatch.setattr(os, "close", held.append)
+    logs.close(path, "1-a", 1)
+    monkeypatch.undo()
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    finally:
+        for fd in held:
+            os.close(fd)
+        signal.signal(signal.SIGIO, before)
+    assert len(held) == 1

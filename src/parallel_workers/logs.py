@@ -137,7 +137,10 @@ def _look_at(path: str) -> tuple[int, bool]:
         size = os.fstat(fd).st_size
         if size or sys.platform != "linux":
             return size, False
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # it goes when the file is closed
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        # A child that is being started has this file, too, until it is another program; as long as
+        # that the lease would last, and break by a signal that ends us.
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError:
         return 0, False
     finally:
