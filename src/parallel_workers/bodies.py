@@ -1,6 +1,8 @@
 """The bodies of a plan's tasks: what an executor calls for each attempt.
 
-A body takes nothing, returns the value of the task, and raises where the attempt failed.
+A body takes nothing, returns the value of the task, and raises where the attempt failed. It may be
+wrapped, by subclasses of `Wrapper` alone; an executor that cannot just call the whole goes by what
+that class says, and knows no wrapper by its name.
 """
 
 import os
@@ -66,6 +68,78 @@ class CommandBody:
     def __call__(self) -> CommandResult:
         """Run the command."""
         return self._run(self._task)
+
+
+class Wrapper:
+    """A body around another one, which adds what comes before that and after it, and never raises.
+
+    Attributes:
+        inner: The other body.
+    """
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: Body) -> None:
+        self.inner = inner
+
+    def begin(self) -> None:
+        """Do what comes before the other body, in the context of the attempt."""
+
+    def arrived(self, value: Any) -> Any:
+        """Do what comes after, once the value of the other is there; return what is kept of it."""
+        return value
+
+    def sent(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what another process is to call in place of a function, for `begin` is not there.
+
+        If that returns a `Captured`, its text is told to `wrote`, and the attempt gets the rest.
+        """
+        return function
+
+    def wrote(self, text: str) -> None:
+        """Hear what an attempt in another process has written, before it is told how it ended."""
+
+    def __call__(self) -> Any:
+        """Call the other body, and do what comes before and after."""
+        self.begin()
+        return self.arrived(self.inner())
+
+
+def layers(body: Body) -> tuple[list[Wrapper], Body]:
+    """Return the wrappers of a body, the outermost first, and what is within them all."""
+    wrappers: list[Wrapper] = []
+    while isinstance(body, Wrapper):
+        wrappers.append(body)
+        body = body.inner
+    return wrappers, body
+
+
+def arrived(wrappers: Sequence[Wrapper], value: Any) -> Any:
+    """Tell wrappers, as `layers` gives them, that the value is there; return what is kept of it."""
+    for wrapper in reversed(wrappers):
+        value = wrapper.arrived(value)
+    return value
+
+
+def halves(body: Body) -> tuple[Body, Callable[[Any], Any]]:
+    """Return a body in two parts, between which its value can be awaited, or come too late.
+
+    Returns:
+        What gives the value, to be called in the context of the attempt; and what gives of that
+        value what is kept, to be called once it is there.
+    """
+    wrappers, inner = layers(body)
+
+    def call() -> Any:
+        for wrapper in wrappers:
+            wrapper.begin()
+        return inner()
+
+    return (call, partial(arrived, wrappers)) if wrappers else (body, _as_it_is)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 class FunctionBody:
@@ -146,27 +220,21 @@ def let_go_early(plan: Plan, bodies: list[Body], values: list[Any]) -> None:
             bodies[task] = Passing(bodies[task], partial(release, task), unread)
 
 
-class Passing:
+class Passing(Wrapper):
     """A body after which values are let go: its own, or those that it read.
 
-    Attributes:
-        body: The body without that; who calls it elsewhere gives what it returned to `arrived`.
+    Args:
+        inner: The other body.
+        release: Lets go what it read, as far as nobody else reads it.
+        unread: Whether nobody reads its own value.
     """
 
-    __slots__ = ("_release", "_unread", "body")
+    __slots__ = ("_release", "_unread")
 
-    def __init__(self, body: Body, release: Callable[[], None], unread: bool) -> None:
+    def __init__(self, inner: Body, release: Callable[[], None], unread: bool) -> None:
+        super().__init__(inner)
         self._release = release
         self._unread = unread
-        self.body = body
-
-    def around(self, body: Body) -> "Passing":
-        """Return the same around another body."""
-        return Passing(body, self._release, self._unread)
-
-    def __call__(self) -> Any:
-        """Call the other body."""
-        return self.arrived(self.body())
 
     def arrived(self, value: Any) -> Any:
         """Let go what need not be kept now that the value is there; return what is left of it."""

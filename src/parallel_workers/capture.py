@@ -20,15 +20,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from parallel_workers.errors import AttemptError
+from parallel_workers.bodies import Body, Wrapper
 from parallel_workers.events import Event, RunEnded
 
 if TYPE_CHECKING:
     import logging
 
-    from parallel_workers.bodies import Body
     from parallel_workers.plan import Plan
 
 KEPT = 1 << 20
@@ -115,32 +114,48 @@ def text_of_log(path: str) -> str:
         return _as_text(log.read(KEPT), size)
 
 
-Captured: TypeAlias = tuple[Any, BaseException | None, str]
-"""What a body returned, what it raised, and what it wrote."""
+class Captured(NamedTuple):
+    """What came of a body.
+
+    Attributes:
+        value: What it returned.
+        error: What it raised.
+        text: What it wrote.
+    """
+
+    value: Any
+    error: BaseException | None
+    text: str
 
 
-class Capturing:
+class Capturing(Wrapper):
     """A body whose output is kept.
 
     Args:
-        body: The body of a function.
+        inner: The body of a function.
 
     Attributes:
-        body: The same.
         output: What its attempts have written so far.
     """
 
-    __slots__ = ("body", "output")
+    __slots__ = ("output",)
 
-    def __init__(self, body: "Body") -> None:
-        self.body = body
+    def __init__(self, inner: Body) -> None:
+        super().__init__(inner)
         self.output = TaskOutput()
 
-    def __call__(self) -> Any:
-        """Call the other body; what is written in this context from here on is kept."""
+    def begin(self) -> None:
+        """Keep what is written in this context from here on."""
         # Never set back: this context is that of one attempt, and a coroutine needs it for longer.
         _stream.set(self.output.new_attempt())
-        return self.body()
+
+    def sent(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what keeps the output of a function in another process."""
+        return partial(_captured_call, function)
+
+    def wrote(self, text: str) -> None:
+        """Keep what an attempt in another process has written."""
+        self.output.new_attempt().write(text)
 
 
 class Capture:
@@ -154,7 +169,7 @@ class Capture:
         outputs: By task that calls a function, its output.
     """
 
-    def __init__(self, plan: "Plan", bodies: "list[Body]") -> None:
+    def __init__(self, plan: "Plan", bodies: list[Body]) -> None:
         self.outputs: dict[int, TaskOutput] = {}
         for task, function in enumerate(plan.functions):
             if function is not None:
@@ -175,36 +190,24 @@ class Capture:
             _redirection.end()
 
 
-def captured(body: "Body") -> Captured:
+def captured(body: Body) -> Captured:
     r"""Call `body` in a context of its own, and keep what it writes.
 
-    Returns:
-        What it returned, what it raised, and what it wrote.
-
     >>> captured(lambda: print("hello"))
-    (None, None, 'hello\n')
+    Captured(value=None, error=None, text='hello\n')
     """
     capturing = Capturing(body)
     _redirection.begin()
     try:
-        return copy_context().run(capturing), None, capturing.output.text
+        return Captured(copy_context().run(capturing), None, capturing.output.text)
     except BaseException as error:  # the caller tells of it
-        return None, error, capturing.output.text
+        return Captured(None, error, capturing.output.text)
     finally:
         _redirection.end()
 
 
-def captured_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Captured:
-    """Call a function in another process, whose parent keeps the output; as `captured` has it."""
-    import pickle
-
-    value, error, text = captured(partial(function, *args, **kwargs))
-    if error is not None:
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:  # whatever it is that does not travel
-            error = AttemptError(f"{type(error).__name__}: {error}")
-    return value, error, text
+def _captured_call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Captured:
+    return captured(partial(function, *args, **kwargs))
 
 
 _STREAMS = ("stdout", "stderr")

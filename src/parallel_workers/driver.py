@@ -22,7 +22,7 @@ import contextvars
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -87,6 +87,9 @@ class Driver:
         wants_worker: Whether, when somebody last looked, something was ready that no worker was
             coming for.
         over: Set when every task has its outcome.
+        on_stop: Called when nothing starts any more, by whoever stops the run. An executor that
+            waits elsewhere than in `step` is woken by it, to take back what has not begun, and to
+            deliver by another `take` what the stop has ended.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Driver:
         self.failures: dict[int, int] = {}
         self.wants_worker = False
         self.over = threading.Event()
+        self.on_stop: Callable[[], object] = _nobody_waits
         self._frontier = frontier
         self._done = frozenset(done)
         self._earlier = earlier
@@ -119,7 +123,7 @@ class Driver:
         # Nobody takes so much that others have less than twice that each.
         self._share = max(1, 2 * min(jobs or plan.tasks, plan.tasks))
         self._events: list[Event] = []
-        # Tasks in hands whose start has not been told; used only where somebody listens.
+        # By task handed out whose start has not been told, who has it; only where somebody listens.
         self._untold: dict[int, int] = {}
         self._delivering = threading.Lock()
         self._epoch = time.time() - clock()
@@ -227,7 +231,7 @@ class Driver:
                 self._changed.notify()
         self._deliver()
 
-    def take(self, ended: Collection[int], room: int) -> list[int]:
+    def take(self, ended: Collection[int], room: int, *, ahead: bool = False) -> list[int]:
         """Give back what ended, and take what may run next, without waiting.
 
         For executors with a loop of their own, which know when to ask: whenever an attempt ended.
@@ -236,19 +240,30 @@ class Driver:
             ended: What has ended since the last call: the task where it succeeded, else what
                 `failed` returned for it.
             room: How many attempts the caller can take.
+            ahead: Whether they begin later; the caller says when by `tell_start`.
 
         Returns:
             Tasks to attempt now, RUNNING from here on.
         """
         with self._lock:
-            started = self._advance(ended, room)
+            started = self._advance(ended, room, None if ahead else 0)
         if self._events:
             self._deliver()
         return started
 
+    def tell_start(self, task: int) -> None:
+        """Tell that an attempt begins of a task that was taken ahead; once told, do nothing."""
+        if task in self._untold:
+            with self._lock:
+                del self._untold[task]
+                self._tell_started(task, self._now(), 0, self.attempt(task))
+            self._deliver()
+
     def take_back(self, tasks: Sequence[int]) -> None:
         """Take back tasks of which no attempt has begun, and will not where they are."""
         with self._lock:
+            for task in tasks:
+                self._untold.pop(task, None)
             self._frontier.take_back(tasks)
             self._tell_unstarted()
             if not self._frontier.unfinished:
@@ -260,6 +275,11 @@ class Driver:
     def watched(self) -> bool:
         """Whether somebody is told of every start as it happens, so that none is to be early."""
         return bool(self._listeners)
+
+    @property
+    def ready(self) -> int:
+        """How many tasks could run if there were room, the last time that somebody took some."""
+        return self._frontier.ready
 
     @property
     def stopped(self) -> bool:
@@ -278,6 +298,7 @@ class Driver:
             self._tell_unstarted()
             if not self._frontier.unfinished:
                 self._end()
+        self.on_stop()
 
     def outcome(self, task: int) -> Outcome | None:
         """Return how `task` ended; None if it has not."""
@@ -309,13 +330,13 @@ class Driver:
     def _now(self) -> float:
         return self._epoch + clock()
 
-    def _advance(self, ended: Collection[int], room: int, worker: int = 0) -> list[int]:
+    def _advance(self, ended: Collection[int], room: int, worker: int | None = 0) -> list[int]:
         started = self._frontier.step(ended, room)
         if not started or self._frontier.ready or self._listeners:
             self._settle(ended, started, worker)
         return started
 
-    def _settle(self, ended: Collection[int], started: Sequence[int], worker: int) -> None:
+    def _settle(self, ended: Collection[int], started: Sequence[int], worker: int | None) -> None:
         """Do what follows from a step for all but the worker that made it."""
         frontier = self._frontier
         if self._listeners:
@@ -361,17 +382,19 @@ class Driver:
         if not self._frontier.unfinished:
             self._end()
 
-    def _tell(self, ended: Collection[int], started: Sequence[int], worker: int) -> None:
+    def _tell(self, ended: Collection[int], started: Sequence[int], worker: int | None) -> None:
         """Make events of a step; of what a worker takes at once, it begins the first one now."""
         for code in ended:
             task = code if code >= 0 else ~code
-            if number := self._untold.pop(task, 0):
-                time = self._epoch + self.started[task]
+            if task in self._untold:
+                time, number = self._epoch + self.started[task], self._untold.pop(task)
                 self._tell_started(task, time, number, self.attempt(task) - (code < 0))
             self._tell_ended(task)
         self._tell_unstarted()
         now = self._now()
-        if not worker:
+        if worker is None:
+            self._untold.update(dict.fromkeys(started, 0))
+        elif not worker:
             for task in started:
                 self._tell_started(task, now, 0, self.attempt(task))
         elif started:
@@ -454,6 +477,10 @@ class Driver:
                     listener(batch)
             finally:
                 self._delivering.release()
+
+
+def _nobody_waits() -> None:
+    """Wake nobody: whoever has to know of a stop waits in the driver, or comes by itself."""
 
 
 def _outcome_of(error: BaseException) -> Outcome:

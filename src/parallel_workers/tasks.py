@@ -1,6 +1,7 @@
 """Tasks as a user holds them, and how they are found and replaced among a function's arguments."""
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from parallel_workers.definition import PLAIN, Definition
@@ -114,71 +115,106 @@ class Arguments(NamedTuple):
         """
         if not self.tasks:
             return self.args, self.kwargs
-        return _fill(self.args, value_of), _fill(self.kwargs, value_of)
+
+        def value(found: Task[Any] | TaskGroup[Any]) -> Any:
+            if isinstance(found, Task):
+                return value_of(found.number)
+            return [value_of(number) for number in found.numbers]
+
+        return replaced(self.args, value), replaced(self.kwargs, value)
 
 
 def arguments_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
-    """Return what a function is called with; finds tasks in lists, tuples and dicts, too."""
+    """Return what a function is called with; finds tasks in lists, tuples and dicts, too.
+
+    Raises:
+        GraphError: A task stands where it cannot be replaced by its value.
+    """
     found: list[Task[Any] | TaskGroup[Any]] = []
     waiting: list[Any] = [*args, *kwargs.values()]
     seen: set[int] = set()
     for value in waiting:  # grows while it is walked
-        kind = value.__class__
-        if kind is Task or kind is TaskGroup:
+        if _is_task(value):
             found.append(value)
-        elif kind in _CONTAINERS and id(value) not in seen:
-            seen.add(id(value))
-            waiting += value.values() if kind is dict else value
-        elif kind in (set, frozenset) and any(isinstance(item, Task) for item in value):
+        elif isinstance(value, (list, tuple, dict)):
+            if id(value) not in seen:
+                seen.add(id(value))
+                waiting += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, (set, frozenset)) and any(map(_is_task, value)):
             raise GraphError("a task in a set cannot be replaced by its value; use a list")
     if not found:
         return Arguments(args, kwargs, ())
     try:
         # What the caller does later to lists and dictionaries is not meant.
-        args, kwargs = _copied(args), _copied(dict(kwargs))
+        args, kwargs = replaced(args, _itself), replaced(dict(kwargs), _itself)
     except RecursionError:
         raise GraphError("an argument that holds a task holds itself, too") from None
     return Arguments(args, kwargs, tuple(found))
 
 
-_CONTAINERS = (list, tuple, dict)
+def replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
+    """Return a value with others in the places of the tasks and groups in it.
 
+    Args:
+        value: Any value. Lists, tuples and dictionaries are searched, also named tuples and
+            subclasses; those with a task in them are copied, all others left as they are.
+        replace: Returns what is to stand in the place of a task or group.
 
-def _copied(value: Any) -> Any:
-    """Return `value` with copies of the containers in it that hold tasks."""
+    Raises:
+        GraphError: A container with a task in it cannot be copied with other items.
+
+    >>> from parallel_workers import WorkGraph
+    >>> one = WorkGraph().add("one", int)
+    >>> replaced({"a": [one, 2], "b": (3,)}, lambda task: task.name)
+    {'a': ['one', 2], 'b': (3,)}
+    """
     kind = value.__class__
-    if kind is dict:
-        copy = {key: _copied(item) for key, item in value.items()}
-        return copy if any(map(_holds_task, copy.values())) else value
-    if kind is list or kind is tuple:
-        items = [_copied(item) for item in value]
-        return kind(items) if any(map(_holds_task, items)) else value
-    return value
+    if kind is Task or kind is TaskGroup:
+        return replace(value)
+    if not isinstance(value, (list, tuple, dict)):
+        return value
+    changed, items = False, []
+    for old in value.values() if isinstance(value, dict) else value:
+        new = replaced(old, replace)
+        changed = changed or new is not old or _is_task(old)
+        items.append(new)
+    return _with_items(value, items) if changed else value
 
 
-def _holds_task(value: Any) -> bool:
-    """Tell whether a value is a task, or a container that was copied since it holds one."""
+def _is_task(value: object) -> bool:
     kind = value.__class__
-    if kind is dict:
-        return any(map(_holds_task, value.values()))
-    if kind is list or kind is tuple:
-        return any(map(_holds_task, value))
     return kind is Task or kind is TaskGroup
 
 
-def _fill(value: Any, value_of: Callable[[int], Any]) -> Any:
-    """Return `value` with the values of tasks in their places; what holds none is left as it is."""
-    kind = value.__class__
-    if kind is Task:
-        return value_of(value.number)
-    if kind is TaskGroup:
-        return [value_of(number) for number in value.numbers]
+def _itself(task: Any) -> Any:
+    return task
+
+
+def _with_items(container: Any, items: list[Any]) -> Any:
+    """Return a container of the same kind as another, with other items.
+
+    Raises:
+        GraphError: There is no telling how to make one.
+    """
+    kind = type(container)
+    if kind is tuple:
+        return tuple(items)
+    if kind is list:
+        return items
     if kind is dict:
-        items = {key: _fill(item, value_of) for key, item in value.items()}
-        return items if any(items[key] is not value[key] for key in items) else value
-    if kind is list or kind is tuple:
-        filled = [_fill(item, value_of) for item in value]
-        if all(new is old for new, old in zip(filled, value, strict=True)):
-            return value
-        return filled if kind is list else tuple(filled)
-    return value
+        return dict(zip(container, items, strict=True))
+    try:
+        if isinstance(container, tuple):
+            return kind._make(items)  # of named tuples
+        changed = copy(container)
+        places = container if isinstance(container, dict) else range(len(items))
+        for place, item in zip(places, items, strict=True):
+            changed[place] = item
+    except RecursionError:
+        raise
+    except Exception as error:  # whatever a class of the user's does
+        raise GraphError(
+            f"a task in a {kind.__name__} cannot be replaced by its value, for a copy with other "
+            f"items cannot be made ({type(error).__name__}: {error}); use a list or a dictionary"
+        ) from None
+    return changed

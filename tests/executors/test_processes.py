@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from parallel_workers.bodies import function_bodies
+from parallel_workers.driver import Driver
 from parallel_workers.errors import (
     AttemptError,
     Cancelled,
@@ -25,9 +27,13 @@ from parallel_workers.errors import (
     TimedOut,
     UsageError,
 )
-from parallel_workers.events import Outcome
+from parallel_workers.events import Event, Outcome, TaskEnded, TaskStarted
+from parallel_workers.executors.processes import ProcessesExecutor
+from parallel_workers.frontier import Frontier
 from parallel_workers.graph import WorkGraph
+from parallel_workers.plan import Plan
 from parallel_workers.run import Run
+from parallel_workers.tasks import Task
 from tests.support import work
 
 needs_cloudpickle = pytest.mark.skipif(find_spec("cloudpickle") is None, reason="needs cloudpickle")
@@ -173,8 +179,7 @@ def test_short_tasks_behind_a_long_one_are_taken_by_others(tmp_path: Path, liste
     done = tmp_path / "done"
     graph.add("long", work.wait_for, str(done), after=[short[100]])
     graph.add("touch", work.write_down, str(done), "", after=[short])
-    options = {"listen": lambda events: None} if listened else {}
-    assert run(graph, **options).succeeded
+    assert run(graph, listen=(lambda events: None) if listened else None).succeeded
 
 
 @pytest.mark.parametrize("limit", [1, 2])
@@ -191,12 +196,44 @@ def test_pools_are_respected(limit: int, tmp_path: Path) -> None:
     assert most <= limit
 
 
+@pytest.mark.parametrize("jobs", [0, 1, 4])
+@pytest.mark.parametrize("with_commands", [False, True])
+def test_no_start_is_told_of_a_task_that_no_worker_has_begun(
+    jobs: int, with_commands: bool
+) -> None:
+    """The first task fails while no worker but the first is ready."""
+    graph = WorkGraph()
+    graph.add("bad", work.fail, "no", duration=9)
+    graph.map("t", work.nap, [0.01] * 5)
+    if with_commands:
+        graph.add("command", command="true")
+    events: list[Event] = []
+    done = run(graph, jobs, listen=events.extend)
+    told = [event.task for event in events if isinstance(event, TaskStarted)]
+    ends = {event.task: event for event in events if isinstance(event, TaskEnded)}
+    assert set(ends) == set(graph.numbers)
+    assert {name for name, end in ends.items() if end.attempt} == set(told)
+    assert len(told) == len(set(told))
+    assert all(done.tasks[name].attempts == end.attempt for name, end in ends.items())
+
+
+def test_commands_run_while_functions_wait_for_a_worker_to_be_ready(tmp_path: Path) -> None:
+    graph = WorkGraph()
+    done = tmp_path / "done"
+    graph.map("waits", work.wait_for, [str(done)] * 3)
+    graph.add("command", command=["touch", str(done)])
+    events: list[Event] = []
+    assert run(graph, 4, listen=events.extend).succeeded
+    told = [event.task for event in events if isinstance(event, TaskStarted)]
+    assert sorted(told) == sorted(graph.numbers)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["wide", "chain", "tree"])
 def test_every_task_of_a_large_graph_runs_once(shape: str) -> None:
     graph = WorkGraph()
     count = 20_000
-    tasks = []
+    tasks: list[Task[int]] = []
     for number in range(count):
         after = {
             "wide": [],
@@ -312,6 +349,24 @@ def test_an_exception_comes_back_as_it_was_and_with_its_traceback() -> None:
     assert "worker.py" not in str(error.__cause__)
 
 
+def test_where_output_is_kept_values_and_exceptions_come_back_as_elsewhere() -> None:
+    graph = WorkGraph()
+    graph.add("bad", work.print_and_call, "before", work.fail, "no", retries=1)
+    graph.add("strange", work.print_and_call, "before", work.fail_strangely)
+    graph.add("odd", work.print_and_call, "before", work.lock)
+    graph.add("dies", work.print_and_call, "lost", work.vanish, 1)
+    done = run(graph, keep_going=True, output="task")
+    assert done.tasks["bad"].output == "before\n--- attempt 2 ---\nbefore\n"
+    assert isinstance(error_of(done, "bad"), ValueError)
+    assert "in fail\n    raise ValueError(message)" in str(error_of(done, "bad").__cause__)
+    assert "parallel_workers/capture.py" not in str(error_of(done, "bad").__cause__)
+    assert done.tasks["strange"].output == "before\n"
+    assert str(error_of(done, "strange")) == "tests.support.work.OnlyThere: 1 and 2"
+    assert done.tasks["odd"].output == "before\n"
+    assert "its value cannot be sent back: TypeError" in str(error_of(done, "odd"))
+    assert "ended with exit status 1" in str(error_of(done, "dies"))
+
+
 def test_an_exception_that_cannot_be_had_back_is_still_told() -> None:
     graph = WorkGraph()
     graph.add("bad", work.fail_strangely)
@@ -378,7 +433,7 @@ def test_the_first_failure_leaves_what_had_not_begun_undone(tmp_path: Path) -> N
     told = tmp_path / "told"
     graph = WorkGraph()
     graph.map("before", work.same, range(100))
-    bad = graph.add("bad", work.vanish, 1)
+    bad: Task[Any] = graph.add("bad", work.vanish, 1)
     for number in range(20):
         graph.add(f"after{number}", work.write_down, str(told), number, after=[bad])
     done = run(graph)
@@ -474,6 +529,34 @@ def test_a_run_can_be_cancelled_before_anything_has_begun() -> None:
     started.cancel()
     assert started.wait(20)
     assert set(started.outcomes) <= {Outcome.CANCELLED, Outcome.SKIPPED}
+
+
+def test_a_stop_takes_back_what_a_busy_worker_has_not_begun(tmp_path: Path) -> None:
+    """Many short tasks come first, so that the worker has several behind the long one."""
+    graph = WorkGraph()
+    short = graph.map("short", work.same, range(300))
+    long = graph.add("long", work.meet, (str(tmp_path), 0, 2), after=short)
+    graph.map("behind", work.same, range(50), after=short)
+    plan = Plan(graph)
+    driver = Driver(plan, Frontier.of(plan), jobs=1)
+    bodies = [body for body in function_bodies(plan, driver.values) if body is not None]
+    driver.begin("r")
+    workers = ProcessesExecutor().start(driver, bodies)
+    behind = [task for name, task in plan.by_name.items() if name.startswith("behind")]
+    wait_until((tmp_path / "0").exists)
+    driver.stop()
+    wait_until(lambda: all(driver.outcome(task) is Outcome.SKIPPED for task in behind))
+    assert not driver.over.is_set()
+    (tmp_path / "1").touch()
+    workers.join()
+    assert driver.outcome(plan.by_name[long.name]) is Outcome.SUCCEEDED
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + work.PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(work.NAP)
 
 
 def test_workers_do_not_hear_interrupts() -> None:
@@ -579,6 +662,50 @@ def test_a_worker_that_dies_before_it_is_ready_is_told(tmp_path: Path) -> None:
     _, err = output_of(python(tmp_path, text))
     last = err.strip().splitlines()[-1]
     assert "no worker process can be started: it was killed by SIGKILL" in last
+
+
+LATER_WORKERS_DIE = """
+    import os, time
+    from pathlib import Path
+    from parallel_workers import WorkGraph
+
+    def stay(_): time.sleep(0.05)
+    def vanish(): os._exit(3)
+
+    if __name__ != "__main__":
+        try:
+            Path({mark!r}).touch(exist_ok=False)
+        except FileExistsError:
+            os.kill(os.getpid(), 9)
+    else:
+        graph = WorkGraph()
+        graph.map("t", stay, range(20))
+        {more}
+        run = graph.run(on="processes", jobs=4, check=False, keep_going=True, listen={listen})
+        errors = {{str(task.error) for task in run.tasks.values()}}
+        print(sorted(run.outcomes.items()), *errors)
+"""
+
+
+@pytest.mark.parametrize("listen", ["None", "lambda events: None"])
+def test_where_no_other_worker_gets_ready_the_first_does_it_all(
+    tmp_path: Path, listen: str
+) -> None:
+    text = LATER_WORKERS_DIE.format(mark=str(tmp_path / "mark"), more="", listen=listen)
+    out, err = output_of(python(tmp_path, text))
+    assert (out, err) == ("[(<Outcome.SUCCEEDED: 'succeeded'>, 20)] None\n", "")
+
+
+@pytest.mark.parametrize("listen", ["None", "lambda events: None"])
+def test_where_the_last_worker_is_gone_and_none_gets_ready_the_run_fails(
+    tmp_path: Path, listen: str
+) -> None:
+    more = 'graph.add("vanish", vanish, duration=9)'
+    text = LATER_WORKERS_DIE.format(mark=str(tmp_path / "mark"), more=more, listen=listen)
+    out, err = output_of(python(tmp_path, text))
+    assert err == ""
+    assert "no worker process can be started: it was killed by SIGKILL" in out
+    assert "the process that ran it ended with exit status 3" in out
 
 
 def test_workers_end_with_a_program_that_is_killed(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
 from parallel_workers.run import Run
 from parallel_workers.simulate import simulate
+from tests.support.futures import FuturesExecutor
 from tests.support.work import PATIENCE, Script, perform, perform_on_loop, write_down
 
 
@@ -196,6 +197,7 @@ ALL: dict[str, Way] = {
     "asyncio": partial(run_really, _functions, partial(WorkGraph.run, on="asyncio")),
     "coroutines": partial(run_really, _coroutines, partial(WorkGraph.run, on="asyncio")),
     "run_async": partial(run_really, _coroutines, _run_async),
+    "futures": partial(run_really, _functions, partial(WorkGraph.run, on=FuturesExecutor())),
     "commands": partial(run_really, _command, partial(WorkGraph.run, on="threads")),
 }
 """Every way to run a graph, by a name for the test's id."""

@@ -53,6 +53,11 @@ def wait_for(path: str) -> int:
     return os.getpid()
 
 
+def note_and_wait(begun: str, path: str) -> None:
+    Path(begun).touch()
+    wait_for(path)
+
+
 def meet(place: tuple[str, int, int]) -> int:
     """Come to a directory as one of several, and wait for the others."""
     directory, number, count = place
@@ -64,6 +69,11 @@ def meet(place: tuple[str, int, int]) -> int:
 
 def fail(message: str) -> NoReturn:
     raise ValueError(message)
+
+
+def print_and_call(text: str, function: Callable[..., Any], *args: Any) -> Any:
+    print(text)
+    return function(*args)
 
 
 def leave(status: int) -> NoReturn:

@@ -1,15 +1,31 @@
-"""The places where attempts execute, one file each.
+"""The places where attempts execute, one file each; `WorkGraph.run(on=…)` takes others, too.
 
 An executor asks the driver what to attempt, calls the body of each such task, tells the driver how
 it went, and decides nothing about which task is next. One that owns threads waits in
-`Driver.step` (`pulling.pull` is the loop); one with a loop or an engine of its own asks by
-`Driver.take`, whenever an attempt has ended, and never waits.
+`Driver.step` (`pulling.pull` is the loop). One with a loop or an engine of its own asks by
+`Driver.take`, whenever an attempt has ended, which never waits, but calls the listeners of the run.
+What follows is for that kind.
 
-For each task that it was given it
-  - sets `driver.started[task]` to `clock()`, calls `bodies[task]` in a copy of `driver.context`,
-    and sets `driver.finished[task]`,
-  - keeps what came back in `driver.values[task]`, or gives what was raised to `driver.failed`,
-  - and tells the driver in its next `step` or `take`: the task, or what `failed` gave for it.
+When it is started, it
+  - refuses what it cannot execute: `bodies.refuse_coroutines(driver.plan)`, if it awaits nothing,
+  - sets `driver.on_stop` to what wakes it; that is called in any thread,
+  - has room for `driver.jobs` attempts at once; 0 is no limit, `len(bodies)` is enough for all,
+  - and takes as many tasks as it can begin at once. `driver.over` may be set from the beginning.
+
+Each task that it was given it attempts once, `attempts.attempt` in a thread. Whoever does that
+elsewhere
+  - sets `driver.started[task]` to the time (by `clock` of `driver.py`), calls `bodies[task]` in a
+    copy of `driver.context`, and sets `driver.finished[task]`,
+  - keeps what came back in `driver.values[task]`, or gives what was raised, be it `SystemExit`, to
+    `driver.failed`; what cannot call the whole of a body goes by `bodies.Wrapper`,
+  - and fails with `attempts.timed_out` what takes longer than `driver.plan.timeouts[task]`, if it
+    is there, and drops what comes of it later. It ends it, or leaves its thread (`deadlines`), or
+    tells when it comes back (`attempts.in_time`). Commands have their limits in their bodies.
+
+Then it tells the driver, by `take`: the task where it succeeded, else what `failed` gave for it.
+What it took and has not begun when `driver.stopped` is set goes to `driver.take_back`. When
+`on_stop` was called, it takes once more, even with no room: that tells the listeners what the stop
+has ended. When `driver.over` is set after a `take`, there is nothing more to do.
 """
 
 from collections.abc import Sequence
@@ -23,7 +39,10 @@ class Workers(Protocol):
     """What an executor has made for one run."""
 
     def cancel(self) -> None:
-        """End the attempts under way, as far as that can be; the driver has been stopped."""
+        """End the attempts under way, as far as that can be; the driver has been stopped.
+
+        What is ended has failed with `Cancelled`. Any thread may call this, and more than once.
+        """
 
     def join(self) -> None:
         """Wait until nothing of it is left, which is soon after the run is over."""

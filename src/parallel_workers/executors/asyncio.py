@@ -15,10 +15,10 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from parallel_workers.bodies import Body, Passing, is_coroutine_function
+from parallel_workers.bodies import Body, halves, is_coroutine_function
 from parallel_workers.driver import Driver, clock
-from parallel_workers.durations import format_duration
-from parallel_workers.errors import Cancelled, TimedOut, UsageError
+from parallel_workers.errors import Cancelled, UsageError
+from parallel_workers.executors.attempts import no_thread, timed_out
 from parallel_workers.executors.beside import Beside
 
 if TYPE_CHECKING:
@@ -95,10 +95,7 @@ class OwnLoop:
             self._thread.start()
         except RuntimeError:
             self._loop.close()
-            raise UsageError(
-                "the system allows no thread for the event loop: "
-                "raise the limit of processes (ulimit -u)"
-            ) from None
+            raise no_thread("for the event loop") from None
         except KeyboardInterrupt:
             # The thread may have begun, and nobody will hold this to cancel it.
             driver.stop()
@@ -144,10 +141,8 @@ class Attempts:
         self._loop = loop
         self._names = driver.plan.names
         self._most = driver.jobs or len(bodies)
-        self._passing = {
-            task: body for task, body in enumerate(bodies) if isinstance(body, Passing)
-        }
-        self._bodies = [body.body if isinstance(body, Passing) else body for body in bodies]
+        # What comes after a value waits for it to be awaited.
+        self._bodies, self._arrived = _parts(bodies)
         # Many tasks call few functions, which need not be hashable.
         functions = {id(function): function for function in driver.plan.functions}
         self._coroutine_functions = {
@@ -163,6 +158,7 @@ class Attempts:
         self._ended: list[int] = []
         self._stepping = self._cancelled = False
         self.over: asyncio.Future[None] = loop.create_future()
+        driver.on_stop = partial(self._call, self._step_soon)
         self._step_soon()
 
     def cancel(self) -> None:
@@ -243,7 +239,7 @@ class Attempts:
                 driver.started[task] = clock()
                 coroutine = self._bodies[task]()
             value = await (coroutine if limit is None else _limited(coroutine, limit))
-            driver.values[task] = self._arrived(task, value) if self._passing else value
+            driver.values[task] = self._arrived[task](value)
             code = task
         except asyncio.CancelledError:
             code = driver.failed(task, _cancelled())
@@ -257,10 +253,6 @@ class Attempts:
         self._ended.append(code)
         if not self._stepping:
             self._step_soon()
-
-    def _arrived(self, task: int, value: Any) -> Any:
-        passing = self._passing.get(task)
-        return value if passing is None else passing.arrived(value)
 
     def _bodies_beside(self) -> list[Body]:
         """Return, by task, what a thread is to call, where it is one that a thread attempts."""
@@ -282,7 +274,7 @@ class Attempts:
             self._returned.append(code)
         else:
             if code >= 0:
-                self._driver.values[code] = self._arrived(code, value)
+                self._driver.values[code] = self._arrived[code](value)
             self._ended.append(code)
         self._step_soon()
 
@@ -294,6 +286,12 @@ class Attempts:
             if self._cancelled:
                 self._tasks[task].cancel()
         self._begun += returned
+
+
+def _parts(bodies: Sequence[Body]) -> tuple[list[Body], list[Callable[[Any], Any]]]:
+    """Return the halves of bodies, the first ones and the second ones."""
+    parts = [halves(body) for body in bodies]
+    return [call for call, _ in parts], [arrived for _, arrived in parts]
 
 
 class _Unawaited(NamedTuple):
@@ -320,7 +318,7 @@ async def _limited(coroutine: Coroutine[Any, Any, Any], seconds: float) -> Any:
             return await coroutine
     finally:
         if limit.expired():
-            raise TimedOut(f"timed out after {format_duration(seconds)}")
+            raise timed_out(seconds)
 
 
 def _cancelled() -> Cancelled:

@@ -10,10 +10,8 @@ from queue import SimpleQueue
 
 from parallel_workers.bodies import Body
 from parallel_workers.driver import Driver, clock
-from parallel_workers.durations import format_duration
-from parallel_workers.errors import TimedOut, UsageError
+from parallel_workers.executors.attempts import Expired, attempt, no_thread
 from parallel_workers.executors.deadlines import Deadlines
-from parallel_workers.executors.pulling import Expired
 
 
 class Beside:
@@ -37,7 +35,7 @@ class Beside:
         self._threads: list[threading.Thread] = []
         self._tasks: SimpleQueue[int | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
-        self._deadlines = Deadlines(self._expire)
+        self._deadlines = Deadlines(driver, self._give_up)
 
     def attempt(self, task: int) -> None:
         """Attempt a task that the driver has handed out; return at once."""
@@ -45,10 +43,7 @@ class Beside:
             self._tasks.put(task)
             return
         self._driver.started[task] = self._driver.finished[task] = clock()
-        error = UsageError(
-            "the system allows no thread for it: raise the limit of processes (ulimit -u)"
-        )
-        self._done(self._driver.failed(task, error))
+        self._done(self._driver.failed(task, no_thread("for it")))
 
     def join(self) -> None:
         """Wait until all threads are gone but those given up; nothing is attempted any more."""
@@ -71,36 +66,15 @@ class Beside:
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
+            body = self._deadlines.limited(task, self._bodies[task])
             try:
-                code = self._attempt(task)
+                code = attempt(self._driver, task, body)
             except Expired:
                 return
             self._idle.release()
             self._done(code)
 
-    def _attempt(self, task: int) -> int:
-        driver = self._driver
-        driver.started[task] = clock()
-        try:
-            driver.values[task] = driver.context.copy().run(self._limited(task))
-            code = task
-        except Expired:
-            raise
-        except BaseException as error:  # a thread outlives whatever a task does
-            code = driver.failed(task, error)
-        driver.finished[task] = clock()
-        return code
-
-    def _limited(self, task: int) -> Body:
-        """Return the body of an attempt in this thread, with the time limit of its function."""
-        seconds = self._driver.plan.timeouts.get(task)
-        if seconds is None:
-            return self._bodies[task]
-        return self._deadlines.limited(task, self._bodies[task], seconds)
-
-    def _expire(self, task: int, seconds: float, thread: threading.Thread) -> None:
-        """Tell that an attempt has timed out, and give up the thread that is still at it."""
-        self._driver.finished[task] = clock()
+    def _give_up(self, code: int, thread: threading.Thread) -> None:
+        """Tell that an attempt has timed out, and let go the thread that is still at it."""
         self._threads.remove(thread)
-        error = TimedOut(f"timed out after {format_duration(seconds)}")
-        self._done(self._driver.failed(task, error))
+        self._done(code)

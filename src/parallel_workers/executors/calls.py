@@ -5,8 +5,7 @@ from pickle import dumps
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from parallel_workers.bodies import Body, FunctionBody, Passing, first_callers
-from parallel_workers.capture import Capturing, captured_call
+from parallel_workers.bodies import Body, FunctionBody, first_callers, layers
 from parallel_workers.errors import AttemptError, UsageError
 from parallel_workers.executors.wire import LARGE, WITHIN, Packed, by_value_pickler, pack
 from parallel_workers.executors.worker_process import main_is_importable
@@ -100,20 +99,15 @@ class Calls:
         Raises:
             AttemptError: It cannot be sent; says what of it.
         """
-        body = self._bodies[task]
-        if isinstance(body, Passing):
-            body = body.body
-        keeps_output = isinstance(body, Capturing)
-        if isinstance(body, Capturing):
-            body = body.body
+        wrappers, body = layers(self._bodies[task])
         args: tuple[Any, ...] = ()
         kwargs: Mapping[str, Any] = {}
         function: Callable[..., Any] = body
         if isinstance(body, FunctionBody):
             function = body.function
             args, kwargs = body.arguments()
-        if keeps_output:
-            function, args = captured_call, (function, *args)
+        for wrapper in reversed(wrappers):
+            function = wrapper.sent(function)
         number = self._numbers.get(id(function), WITHIN)
         if number != WITHIN and not args and not kwargs:
             return number, NO_ARGUMENTS

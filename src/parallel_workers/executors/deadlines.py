@@ -8,40 +8,48 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
-from parallel_workers.bodies import Body, Passing
-from parallel_workers.driver import clock
-from parallel_workers.executors.pulling import Expired
+from parallel_workers.bodies import Body, halves
+from parallel_workers.driver import Driver, clock
+from parallel_workers.executors.attempts import Expired, timed_out
 
 
 class Deadlines:
     """Watches attempts that have a time limit.
 
     Args:
-        expire: Told the task of an attempt that took too long, its limit in seconds and the thread
-            that is at it, by the watching thread.
+        driver: The driver of the run.
+        give_up: Called by the watching thread where an attempt has taken too long: gets what the
+            driver is to be told, and the thread that is still at it.
     """
 
-    def __init__(self, expire: Callable[[int, float, threading.Thread], None]) -> None:
-        self._expire = expire
+    def __init__(self, driver: Driver, give_up: Callable[[int, threading.Thread], object]) -> None:
+        self._driver = driver
+        self._give_up = give_up
         self._changed = threading.Condition()
         self._attempts: list[tuple[float, int, _Attempt]] = []
         self._count = 0
         self._watching = False
         self._closed = False
 
-    def limited(self, task: int, body: Body, seconds: float) -> Body:
-        """Return a body that raises `Expired` if its attempt took too long and was told of."""
-        if isinstance(body, Passing):
-            # What is read by an attempt that was given up is read again by the next one.
-            return body.around(self.limited(task, body.body, seconds))
+    def limited(self, task: int, body: Body) -> Body:
+        """Return the body of a task with its time limit, if it has one.
+
+        That raises `Expired` where its attempt has taken too long and was given up.
+        """
+        seconds = self._driver.plan.timeouts.get(task)
+        if seconds is None:
+            return body
+        call, arrived = halves(body)
 
         def attempt() -> Any:
             watched = self._begin(task, seconds)
             try:
-                return body()
+                value = call()
             finally:
                 if self._end(watched):
                     raise Expired
+            # Not where it comes too late: what this attempt has read the next one reads again.
+            return arrived(value)
 
         return attempt
 
@@ -70,7 +78,9 @@ class Deadlines:
 
     def _watch(self) -> None:
         while (attempt := self._next_expired()) is not None:
-            self._expire(attempt.task, attempt.seconds, attempt.thread)
+            self._driver.finished[attempt.task] = clock()
+            code = self._driver.failed(attempt.task, timed_out(attempt.seconds))
+            self._give_up(code, attempt.thread)
 
     def _next_expired(self) -> "_Attempt | None":
         """Wait for the next attempt that takes too long; return None once closed."""

@@ -7,9 +7,8 @@ cannot end a function here; one that took longer has timed out when it returns.
 from collections.abc import Sequence
 
 from parallel_workers.bodies import Body, refuse_coroutines
-from parallel_workers.driver import Driver, clock
-from parallel_workers.durations import format_duration
-from parallel_workers.errors import TimedOut
+from parallel_workers.driver import Driver
+from parallel_workers.executors.attempts import attempt, in_time
 
 
 class InlineExecutor:
@@ -23,34 +22,23 @@ class InlineExecutor:
             KeyboardInterrupt: There was one; nothing was started any more.
         """
         refuse_coroutines(driver.plan)
+        bodies = list(bodies)
+        for task in driver.plan.timeouts:
+            bodies[task] = in_time(driver, task, bodies[task])
         try:
             tasks = driver.take((), 1)
             while tasks:
-                tasks = driver.take([_attempt(driver, tasks[0], bodies[tasks[0]])], 1)
+                [task] = tasks
+                code = attempt(driver, task, bodies[task])
+                if code < 0 and isinstance(interrupt := driver.errors[task], KeyboardInterrupt):
+                    driver.stop()
+                    driver.take([code], 0)
+                    raise interrupt
+                tasks = driver.take([code], 1)
         except BaseException:  # an interrupt, wherever it came: there is nobody to go on
             driver.abandon()
             raise
         return Done()
-
-
-def _attempt(driver: Driver, task: int, body: Body) -> int:
-    driver.started[task] = begun = clock()
-    limit = driver.plan.timeouts.get(task)
-    try:
-        value = driver.context.copy().run(body)
-        if limit is not None and clock() - begun > limit:
-            raise TimedOut(f"took longer than {format_duration(limit)}")
-        driver.values[task] = value
-        return task
-    except KeyboardInterrupt as interrupt:
-        driver.stop()
-        driver.finished[task] = clock()
-        driver.take([driver.failed(task, interrupt)], 0)
-        raise
-    except BaseException as error:  # the run goes on by its own rules
-        return driver.failed(task, error)
-    finally:
-        driver.finished[task] = clock()
 
 
 class Done:

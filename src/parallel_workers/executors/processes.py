@@ -19,18 +19,17 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from select import POLLIN, POLLOUT, poll
-from typing import cast
 
-from parallel_workers.bodies import Body, CommandBody, Passing, refuse_coroutines
-from parallel_workers.capture import Captured, Capturing
+from parallel_workers.bodies import Body, CommandBody, arrived, layers, refuse_coroutines
 from parallel_workers.cores import usable_cores
 from parallel_workers.driver import Driver, clock
-from parallel_workers.durations import format_duration
-from parallel_workers.errors import AttemptError, Cancelled, TimedOut, UsageError
+from parallel_workers.errors import AttemptError, Cancelled, UsageError
+from parallel_workers.executors.attempts import no_thread, timed_out
 from parallel_workers.executors.beside import Beside
 from parallel_workers.executors.calls import Calls
 from parallel_workers.executors.wire import (
     ERROR,
+    OUTPUT,
     VALUE,
     WAKEFUL,
     WITHIN,
@@ -141,12 +140,11 @@ class Processes:
             raise
 
     def _start_thread(self) -> None:
+        self._driver.on_stop = self._wake
         try:
             self._thread.start()
         except RuntimeError:
-            raise UsageError(
-                "the system allows no more threads: raise the limit of processes (ulimit -u)"
-            ) from None
+            raise no_thread("beside the first") from None
 
     def _start_first(self) -> None:
         try:
@@ -193,8 +191,7 @@ class Processes:
             self._ended.append(self._commands_ended.popleft())
         ended, self._ended = self._ended, []
         self._under_way -= len(ended)
-        room = max(0, self._jobs * self._depth() - self._under_way)
-        started = driver.take(ended, room)
+        started = driver.take(ended, self._room(), ahead=not self._only_functions)
         self._under_way += len(started)
         self._queue(started)
         if driver.stopped:
@@ -202,6 +199,28 @@ class Processes:
             if self._cancelled:
                 self._kill_all(Cancelled("cancelled"))
         return not driver.over.is_set()
+
+    def _room(self) -> int:
+        """Return how many tasks more there is a worker for; with commands, how many may run."""
+        if not self._only_functions:
+            return self._jobs - self._under_way
+        if self._timed:  # for which some worker has to run dry
+            return 0
+        depth = self._depth()
+        room = sum([depth - len(worker.given) for worker in self._able(depth)])
+        return max(0, room - len(self._waiting))
+
+    def _able(self, depth: int) -> list[WorkerProcess]:
+        """Return the workers that can be given another task."""
+        return [
+            worker
+            for worker in self._workers
+            if worker.ready
+            and worker.ending is None
+            and worker.deadline is None
+            and not worker.robbed
+            and len(worker.given) < depth
+        ]
 
     def _depth(self) -> int:
         """Return how many tasks a worker may have at once, the running one among them."""
@@ -213,6 +232,7 @@ class Processes:
         timeouts = self._driver.plan.timeouts
         for task in tasks:
             if not self._only_functions and _is_command(self._bodies[task]):
+                self._driver.tell_start(task)
                 self._beside.attempt(task)
             elif task in timeouts:
                 self._timed.append(task)
@@ -263,13 +283,11 @@ class Processes:
             richest = max(ready, key=_load)
             self._queue(richest.take_back(len(richest.given) // 2))
         if self._waiting:
-            self._deal(ready)
+            self._deal()
 
-    def _deal(self, ready: list[WorkerProcess]) -> None:
+    def _deal(self) -> None:
         depth = self._depth()
-        able = [worker for worker in ready if worker.deadline is None and not worker.robbed]
-        able = sorted([worker for worker in able if len(worker.given) < depth], key=_load)
-        given_to = able
+        able = given_to = sorted(self._able(depth), key=_load)
         while self._waiting and able:
             for worker in able:
                 if self._waiting:
@@ -280,6 +298,7 @@ class Processes:
 
     def _give(self, worker: WorkerProcess, task: int) -> None:
         driver = self._driver
+        driver.tell_start(task)
         try:
             number, packed = self._calls.call(task)
         except AttemptError as error:
@@ -297,13 +316,15 @@ class Processes:
 
     def _grow(self) -> None:
         """Start workers for what waits for one, as long as there may be more."""
-        if self._under_way <= len(self._workers) or len(self._workers) >= self._most_workers:
+        ready = self._driver.ready if self._only_functions else 0
+        enough = not ready and self._under_way <= len(self._workers)
+        if enough or len(self._workers) >= self._most_workers:
             return
-        wanted = len(self._waiting) + len(self._timed)
+        wanted = ready + len(self._waiting) + len(self._timed)
         wanted += sum([len(worker.given) - 1 for worker in self._workers if worker.given])
         booting = sum([not worker.ready for worker in self._workers])
-        wanted = min(wanted, self._most_booting) - booting
-        for _ in range(min(wanted, self._most_workers - len(self._workers))):
+        more = min(wanted, self._most_booting) - booting
+        for _ in range(min(more, self._most_workers - len(self._workers))):
             if self._lost_boots >= BOOTS:
                 break
             try:
@@ -312,16 +333,20 @@ class Processes:
                 self._boot_error = str(error.strerror)
                 self._most_workers = len(self._workers)
                 break
-        if not self._workers and (self._waiting or self._timed):
+        if wanted and not self._workers:
             self._give_up()
 
     def _give_up(self) -> None:
         """Let the run fail: there is no worker, and there will be none."""
+        driver = self._driver
+        if not self._waiting and not self._timed:
+            self._waiting += driver.take((), 1)
+            self._under_way += 1
         task = (self._waiting or self._timed).popleft()
-        self._driver.started[task] = self._driver.finished[task] = clock()
-        self._driver.stop()
+        driver.started[task] = driver.finished[task] = clock()
+        driver.stop()
         error = AttemptError(f"{NO_WORKER}: {self._boot_error}")
-        self._ended.append(self._driver.failed(task, error))
+        self._ended.append(driver.failed(task, error))
 
     def _start_worker(self) -> WorkerProcess:
         worker = WorkerProcess()
@@ -378,6 +403,9 @@ class Processes:
 
     def _note(self, worker: WorkerProcess, result: Result) -> None:
         task = result.task
+        if result.kind == OUTPUT:
+            self._note_output(task, unpack(result.body, result.buffers))
+            return
         worker.ended(task, result.finished)
         driver = self._driver
         driver.started[task] = result.started
@@ -395,22 +423,19 @@ class Processes:
             except Exception as error:
                 what = f"its value cannot be read here: {type(error).__name__}: {error}"
                 return driver.failed(task, AttemptError(what))
-        body = self._bodies[task]
-        capturing = body.body if isinstance(body, Passing) else body
-        if isinstance(capturing, Capturing):
-            value, raised, text = cast(Captured, value)
-            capturing.output.new_attempt().write(text)
-            if raised is not None:
-                return driver.failed(task, raised)
-        driver.values[task] = body.arrived(value) if isinstance(body, Passing) else value
+        driver.values[task] = arrived(layers(self._bodies[task])[0], value)
         return task
+
+    def _note_output(self, task: int, text: str) -> None:
+        for wrapper in layers(self._bodies[task])[0]:
+            wrapper.wrote(text)
 
     def _end_late(self) -> None:
         """Kill workers whose task has taken longer than it may."""
         for worker in self._workers:
             if worker.deadline is not None and clock() >= worker.deadline and not worker.ending:
                 limit = self._driver.plan.timeouts[next(iter(worker.given))]
-                worker.ending = TimedOut(f"timed out after {format_duration(limit)}")
+                worker.ending = timed_out(limit)
                 worker.kill()
 
     def _bury(self, worker: WorkerProcess) -> None:
@@ -458,4 +483,4 @@ def _load(worker: WorkerProcess) -> int:
 
 
 def _is_command(body: Body) -> bool:
-    return isinstance(body.body if isinstance(body, Passing) else body, CommandBody)
+    return isinstance(layers(body)[1], CommandBody)

@@ -4,16 +4,13 @@ from collections.abc import Callable, Sequence
 
 from parallel_workers.bodies import Body
 from parallel_workers.driver import Driver, clock
+from parallel_workers.executors.attempts import Expired
 
 SHORT = 50e-6
 """Seconds that tasks may take so that a worker takes several at once."""
 
 HANDFUL = 64
 """How many it takes then, if there are enough for all."""
-
-
-class Expired(BaseException):
-    """Raised by a body whose end was told long ago: its worker was given up for another."""
 
 
 def _never() -> bool:

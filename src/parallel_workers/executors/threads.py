@@ -4,9 +4,9 @@ import threading
 from collections.abc import Sequence
 
 from parallel_workers.bodies import Body, refuse_coroutines
-from parallel_workers.driver import Driver, clock
-from parallel_workers.durations import format_duration
-from parallel_workers.errors import TimedOut, UsageError
+from parallel_workers.driver import Driver
+from parallel_workers.errors import UsageError
+from parallel_workers.executors.attempts import no_thread
 from parallel_workers.executors.deadlines import Deadlines
 from parallel_workers.executors.pulling import pull
 
@@ -45,9 +45,9 @@ class Threads:
         self._threads: dict[threading.Thread, None] = {}
         self._started = 0
         self._starting = threading.Lock()
-        self._deadlines = Deadlines(self._expire)
-        for task, seconds in driver.plan.timeouts.items():
-            self._bodies[task] = self._deadlines.limited(task, self._bodies[task], seconds)
+        self._deadlines = Deadlines(driver, self._replace)
+        for task in driver.plan.timeouts:
+            self._bodies[task] = self._deadlines.limited(task, self._bodies[task])
 
     def cancel(self) -> None:
         """Do nothing: no thread of Python can be ended from outside."""
@@ -81,10 +81,7 @@ class Threads:
             except RuntimeError:
                 # The system allows no more threads; those that there are do the work.
                 if not self._threads:
-                    raise UsageError(
-                        "the system allows no thread beside the first: "
-                        "raise the limit of processes (ulimit -u)"
-                    ) from None
+                    raise no_thread("beside the first") from None
                 self._most = len(self._threads)
                 return
             self._threads[worker] = None
@@ -94,16 +91,13 @@ class Threads:
         self.start_one()
         return len(self._threads) < self._most
 
-    def _expire(self, task: int, seconds: float, worker: threading.Thread) -> None:
+    def _replace(self, code: int, worker: threading.Thread) -> None:
         """Tell that an attempt has timed out, and replace the worker that is still at it."""
-        driver = self._driver
-        error = TimedOut(f"timed out after {format_duration(seconds)}")
-        driver.finished[task] = clock()
         with self._starting:
             self._threads.pop(worker, None)
-        driver.take([driver.failed(task, error)], 0)
+        self._driver.take([code], 0)
         try:
             self.start_one()
         except UsageError:
             # Nobody is left to do the rest.
-            driver.stop()
+            self._driver.stop()

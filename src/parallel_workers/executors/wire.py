@@ -34,8 +34,9 @@ RESULT = struct.Struct("<QIIBdd")
 """Head of what a worker sends: size of the body, buffers in it, task, kind, when the attempt began
 and when it ended."""
 
-NOTHING, VALUE, ERROR, READY, BROKEN = range(5)
-"""Kinds of results: None, another value, what was raised; that the worker is ready, or why not."""
+NOTHING, VALUE, ERROR, OUTPUT, READY, BROKEN = range(6)
+"""Kinds of results: None, another value, what was raised; before these, what was written; that the
+worker is ready, or why not."""
 
 TOKEN = struct.Struct("<I")
 """The right to attempt a task, which a worker takes before it does, or the run takes back."""

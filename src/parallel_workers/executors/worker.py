@@ -21,6 +21,7 @@ from pickle import load, loads
 from types import TracebackType
 from typing import Any
 
+from parallel_workers.capture import Captured
 from parallel_workers.driver import clock
 from parallel_workers.errors import AttemptError, UsageError
 from parallel_workers.executors.wire import (
@@ -30,6 +31,7 @@ from parallel_workers.executors.wire import (
     ERROR,
     LARGE,
     NOTHING,
+    OUTPUT,
     READY,
     RESULT,
     TOKEN,
@@ -154,22 +156,33 @@ class _Worker:
         try:
             function, args, kwargs = self._call(number, body, buffers)
         except BaseException as error:
-            self._fail(task, _unreadable("the call cannot be read in its process", error), begun)
+            unreadable = _unreadable("the call cannot be read in its process", error)
+            self._fail(task, unreadable, begun, clock())
             return
         del body
         try:
             value = copy_context().run(function, *args, **kwargs)
         except BaseException as error:  # a worker outlives whatever a task does
-            self._fail(task, error.with_traceback(_own(error.__traceback__)), begun)
-            return
-        if value is None:
-            self._send(task, NOTHING, None, begun, clock())
+            self._fail(task, error, begun, clock())
             return
         finished = clock()
+        if isinstance(value, Captured):
+            value, raised, text = value
+            self._send(task, OUTPUT, pack(text), begun, finished)
+            if raised is not None:
+                self._fail(task, raised, begun, finished)
+                return
+        self._succeed(task, value, begun, finished)
+
+    def _succeed(self, task: int, value: object, begun: float, finished: float) -> None:
+        if value is None:
+            self._send(task, NOTHING, None, begun, finished)
+            return
         try:
             packed = pack(value)
         except BaseException as error:
-            self._fail(task, _unreadable("its value cannot be sent back", error), begun)
+            unreadable = _unreadable("its value cannot be sent back", error)
+            self._fail(task, unreadable, begun, finished)
         else:
             self._send(task, VALUE, packed, begun, finished)
 
@@ -185,9 +198,9 @@ class _Worker:
         args, kwargs = unpack(body, buffers) if len(body) else ((), {})
         return known, args, kwargs
 
-    def _fail(self, task: int, error: BaseException, begun: float) -> None:
-        finished = clock()
-        self._send(task, ERROR, pack_error(error), begun, finished)
+    def _fail(self, task: int, error: BaseException, begun: float, finished: float) -> None:
+        packed = pack_error(error.with_traceback(_theirs(error.__traceback__)))
+        self._send(task, ERROR, packed, begun, finished)
 
     def _send(
         self, task: int, kind: int, packed: Packed | None, begun: float, finished: float
@@ -207,6 +220,12 @@ def _unreadable(what: str, error: BaseException) -> AttemptError:
     return AttemptError(f"{what}: {type(error).__name__}: {error}".removesuffix(": "))
 
 
-def _own(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback without our frame, which is the first."""
-    return None if trace is None else trace.tb_next
+def _theirs(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without our frames, which are the first."""
+    while trace is not None and _is_ours(trace):
+        trace = trace.tb_next
+    return trace
+
+
+def _is_ours(trace: TracebackType) -> bool:
+    return str(trace.tb_frame.f_globals.get("__name__")).startswith("parallel_workers.")
