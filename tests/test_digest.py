@@ -1,5 +1,10 @@
 """Digests: what changes them, what does not, and how far a change travels."""
 
+import functools
+import os
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +12,13 @@ from typing import Any
 import pytest
 
 from parallel_workers.definition import Definition
-from parallel_workers.digest import command_content, digests, function_content, graph_digest
+from parallel_workers.digest import (
+    arguments_content,
+    command_content,
+    digests,
+    function_content,
+    graph_digest,
+)
 from parallel_workers.formats import from_data
 from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
@@ -102,49 +113,153 @@ def test_environments_differ_by_content_not_by_order() -> None:
 # Functions
 
 
-def made(factor: int) -> Callable[[int], int]:
-    return lambda number: number * factor
+def given(*args: Any, **kwargs: Any) -> bytes | None:
+    """What a digest holds of arguments."""
+    return arguments_content(arguments_of(args, kwargs))
 
 
-def test_a_function_is_its_code_its_defaults_and_its_arguments() -> None:
-    namespaces: list[dict[str, Any]] = [{"__name__": "m"} for _ in range(5)]
-    texts = [
-        "def f(x, y=1): return x + 1",
-        "\n\n# moved\ndef f(x, y=1): return x + 1",
+def defined(text: str) -> Callable[..., Any]:
+    """The function `f` of a program; its module cannot be imported."""
+    namespace: dict[str, Any] = {"__name__": "made", "functools": functools}
+    exec(text, namespace)
+    function: Callable[..., Any] = namespace["f"]
+    return function
+
+
+def closing_over(value: object) -> Callable[[], object]:
+    return lambda: value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "def f(x, y=1): return x + 2",
         "def f(x, y=2): return x + 1",
+        "def f(x, *, y=1): return x + 1",
+        "def f(x, *y): return x + 1",
+        "async def f(x, y=1): return x + 1",
         "def f(x, y=1):\n def g(): return 2\n return x + 1",
-    ]
-    for text, namespace in zip(texts, namespaces, strict=True):
-        exec(text, namespace)
-    plain, moved, other, defaults, nested = (
-        function_content(namespace["f"], None) for namespace in namespaces
+        "def g(x, y=1): return x + 1\nf = g",
+    ],
+)
+def test_a_function_is_its_name_its_code_and_its_defaults(text: str) -> None:
+    plain = function_content(defined("def f(x, y=1): return x + 1"))
+    assert plain is not None
+    assert function_content(defined("\n\n# moved\ndef f(x, y=1): return x + 1")) == plain
+    assert function_content(defined(text)) not in (plain, None)
+
+
+def test_a_function_is_the_values_in_its_closure() -> None:
+    one, same, other = (function_content(closing_over(value)) for value in ([1], [1], [2]))
+    assert one == same != other
+    assert None not in (one, other)
+
+
+def test_a_function_in_a_closure_counts_by_its_code() -> None:
+    one, same, other = (
+        function_content(closing_over(defined(f"def f(): return {number}"))) for number in (1, 1, 2)
     )
-    assert plain == moved
-    assert len({plain, other, defaults, nested}) == 4
-    arguments = [arguments_of((value,), {}) for value in (1, 1, 2, [1])]
-    one, same, two, listed = (function_content(abs, each) for each in arguments)
-    assert one == same
-    assert len({one, two, listed}) == 3
+    assert one == same != other
+    assert None not in (one, other)
+
+
+def test_a_function_may_be_in_its_own_closure_or_wait_for_its_value() -> None:
+    def countdown(number: int) -> int:
+        return number and countdown(number - 1) + late
+
+    assert function_content(countdown) is not None
+    late = 1
+    assert function_content(countdown) is not None
+
+
+def test_a_closure_that_cannot_be_pickled_has_no_content() -> None:
+    assert function_content(closing_over(threading.Lock())) is None
+
+
+def test_what_a_function_wraps_is_part_of_it() -> None:
+    text = (
+        "def wrap(f):\n @functools.wraps(f)\n def g(*a): return a\n return g\n"
+        "@wrap\ndef f(): return {}\n"
+    )
+    one, other = (function_content(defined(text.format(number))) for number in (1, 2))
+    assert one != other
+    assert None not in (one, other)
+    first, second = (function_content(functools.partial(max, number)) for number in (1, 2))
+    assert first != second
+
+
+class Adder:
+    """What can be called, and has a method."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, other: int) -> int:
+        return self.add(other)
+
+    def add(self, other: int) -> int:
+        return self.number + other
+
+
+def test_a_method_is_of_its_object() -> None:
+    for contents in (
+        [function_content(Adder(number).add) for number in (1, 1, 2)],
+        [function_content(Adder(number)) for number in (1, 1, 2)],
+        [function_content(Definition(duration=number)._asdict) for number in (1.0, 1.0, 2.0)],
+    ):
+        assert contents[0] == contents[1] != contents[2]
+        assert None not in contents
+
+
+def test_arguments_differ_by_what_they_are() -> None:
+    assert given(1) == given(1)
+    different = [given(1), given(2), given([1]), given({1}), given(frozenset({1})), given(x=1)]
+    assert None not in different
+    assert len(set(different)) == len(different)
 
 
 def test_a_task_among_arguments_counts_by_its_own_digest() -> None:
     graph = WorkGraph()
     a, b = graph.add("a", int), graph.add("b", int)
-    assert function_content(abs, arguments_of((a,), {})) == function_content(
-        abs, arguments_of((b,), {})
-    )
-    assert function_content(abs, arguments_of((a,), {})) != function_content(
-        abs, arguments_of((1,), {})
-    )
+    assert given(a) == given(b) != given(1)
+    assert given([{"x": a}]) == given([{"x": b}]) != given([{"x": 1}])
 
 
-def test_a_method_is_of_its_object() -> None:
-    class_a = Definition(duration=1.0)
-    class_b = Definition(duration=2.0)
-    contents = [function_content(each._asdict, None) for each in (class_a, class_a, class_b)]
-    assert contents[0] == contents[1] != contents[2]
+def test_a_function_among_arguments_counts_by_its_code() -> None:
+    one, other = (given(defined(f"def f(): return {number}")) for number in (1, 2))
+    assert one != other
+    assert None not in (one, other)
 
 
-def test_what_cannot_be_pickled_has_no_content() -> None:
-    assert function_content(print, arguments_of((threading.Lock(),), {})) is None
+def test_arguments_that_cannot_be_pickled_have_no_content() -> None:
+    assert given(threading.Lock()) is None
+    assert given({"deep": [(threading.Lock(),)]}) is None
+
+
+def test_a_digest_is_the_same_in_each_process() -> None:
+    """Texts have another hash in each, and so sets of them another order."""
+    program = """
+        from parallel_workers.digest import arguments_content, function_content
+        from parallel_workers.tasks import arguments_of
+        texts = {"one", "two", "three", ("four", "five"), frozenset({"six", "seven"})}
+        class Holder:
+            def __init__(self): self.texts = texts
+        def f(x=frozenset(texts)): return x in {"eight", "nine", "ten"} or texts
+        nested = [texts, (texts, {"key": texts}), Holder(), f]
+        print(arguments_content(arguments_of((nested,), {"x": texts})), function_content(f))
+        def closing(): return lambda: nested
+        print(function_content(closing()))
+    """
+    words = [sys.executable, "-c", textwrap.dedent(program)]
+    told = {
+        subprocess.run(
+            words,
+            env={"PYTHONHASHSEED": str(seed), "PYTHONPATH": os.pathsep.join(sys.path)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in range(1, 6)
+    }
+    assert len(told) == 1
+    assert "None" not in told.pop()

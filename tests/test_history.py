@@ -1,15 +1,31 @@
 """The journal as it is read: which run is meant, and what is known of it."""
 
 import os
+import re
+import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 
+from parallel_workers import WorkGraph
 from parallel_workers.errors import UsageError
 from parallel_workers.events import Outcome
 from parallel_workers.history import MEASURED, History
 from parallel_workers.journal import Journal
-from tests.support.journals import begun, declared, digest_of, ends, facts, recorded, starts
+from parallel_workers.state import new_run
+from parallel_workers.upkeep import Upkeep
+from tests.support import program
+from tests.support.journals import (
+    EPOCH,
+    begun,
+    declared,
+    digest_of,
+    ends,
+    facts,
+    recorded,
+    starts,
+)
 
 
 @pytest.fixture
@@ -147,3 +163,132 @@ def test_a_graph_without_tasks_is_a_run_too(state: Path) -> None:
     run = recorded(state, [], [])
     history = History.open(str(state))
     assert history.tasks(history.find_run(run)) == []
+
+
+def read_all(state: Path) -> None:
+    """Ask for all that a journal knows."""
+    history = History.open(str(state))
+    for run in [*history.runs(), history.find_run("last"), history.last_of("work.yaml")]:
+        assert run is not None
+        history.tasks(run), history.task_id(run, "a"), history.attempts(run)
+        history.completed(run), history.marked(run), history.failed_last(run)
+        history.load_value(run, "a", digest_of("a"))
+    history.count(), history.durations("work.yaml", 3)
+
+
+@pytest.fixture
+def several(state: Path) -> Path:
+    """A state directory whose journal is one file of several pages, all of them used."""
+    for version in range(3):
+        journal, _ = begun(state, [f"{name} {version}" for name in range(50)] + ["a"])
+        journal.save_value("a", digest_of("a"), b"x")
+        journal([*starts("a"), *ends("a", outcome=Outcome.FAILED)])
+        journal.close("failed")
+    upkeep = Upkeep.open(str(state))
+    upkeep.mark(upkeep.find_run("last"), ["a"], Outcome.SUCCEEDED)
+    journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return state
+
+
+def test_damage_to_any_page_is_an_error_of_one_line_at_most(several: Path) -> None:
+    journal = several / "journal.db"
+    whole = journal.read_bytes()
+    told = []
+    for page in range(0, len(whole), 4096):
+        for garbage in (bytes(4096), b"\xff" * 4096, b"\x0d\xa4garbage" * 455 + b"\0"):
+            journal.write_bytes(whole[:page] + garbage + whole[page + 4096 :])
+            told += complaint(several)
+    assert len(told) > len(whole) / 4096
+    for line in told:
+        assert re.match(r"the journal|.*journal.db is (empty|a database of another)", line)
+        assert line.isprintable()
+
+
+def complaint(state: Path) -> list[str]:
+    """The error in reading a journal, if there is one."""
+    try:
+        read_all(state)
+    except UsageError as error:
+        return [str(error)]
+    return []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE session SET arguments = 'no JSON'",
+        "UPDATE session SET arguments = '7'",
+        "UPDATE session SET started = 'soon'",
+        "UPDATE session SET started = 9e999",
+        "UPDATE session SET host = x'00'",
+        "UPDATE task SET digest = 'text'",
+        "UPDATE finish SET log = x'00'",
+        "UPDATE finish SET outcome = CAST(x'ff' AS TEXT)",
+        "UPDATE mark SET user = 5.0, time = 'x'",
+        "UPDATE value SET pickled = 5",
+    ],
+)
+def test_what_was_never_recorded_is_told_as_damage(several: Path, change: str) -> None:
+    connection = sqlite3.connect(several / "journal.db")
+    connection.execute(change)
+    connection.commit()
+    connection.close()
+    with pytest.raises(UsageError, match=r"^the journal in .*state (is damaged|cannot be used): "):
+        read_all(several)
+
+
+@pytest.mark.parametrize("verb", [["runs"], ["show", "last"], ["logs", "last", "a"]])
+def test_each_verb_that_reads_tells_of_damage_in_a_line(several: Path, verb: list[str]) -> None:
+    connection = sqlite3.connect(several / "journal.db")
+    [(page,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'session'")
+    connection.close()
+    with (several / "journal.db").open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    ended = program.run(several.parent, *verb, "--state", str(several))
+    assert (ended.status, ended.output) == (2, "")
+    assert re.fullmatch(r"error: the journal in .* is damaged: .*; rename .*\n", ended.errors)
+
+
+class TestClock:
+    """What a clock that is set back cannot confuse."""
+
+    def test_ids_are_unique_and_the_order_is_that_of_the_runs(self, state: Path) -> None:
+        ids = []
+        for started in (EPOCH, EPOCH - 5000, EPOCH - 5000, EPOCH + 5):
+            journal = Journal.open(str(state))
+            ids.append(new_run(str(state))[0])
+            journal.begin(facts(ids[-1], started=started), declared("a"))
+            journal.close("succeeded")
+        history = History.open(str(state))
+        assert [run.id for run in history.runs()] == ids
+        assert len(set(ids)) == 4
+        assert history.find_run("last").started == EPOCH + 5
+        found = history.last_of("work.yaml")
+        assert found is not None
+        assert found.id == ids[-1]
+
+    def test_the_same_second_again_gives_other_ids(
+        self, state: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(time, "time", lambda: EPOCH)
+        assert len({new_run(str(state))[0] for _ in range(200)}) == 200
+
+    def test_no_duration_is_negative(self, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        graph = WorkGraph()
+        for name in "abc":
+            graph.add(name, set_clock_back, monkeypatch)
+        graph.run(journal=state, jobs=1)
+        monkeypatch.undo()
+        history = History.open(str(state))
+        [run] = history.runs()
+        assert run.ended is not None
+        assert run.ended < run.started
+        seconds = [attempt.seconds for task in history.tasks(run) for attempt in task.attempts]
+        assert len(seconds) == 3
+        assert all(each is not None and each >= 0 for each in seconds)
+
+
+def set_clock_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 5000)

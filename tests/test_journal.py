@@ -1,23 +1,26 @@
 """The journal as it is written: what survives, and what happens where it cannot be written."""
 
+import fcntl
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from parallel_workers import journal_schema
 from parallel_workers.errors import UsageError
 from parallel_workers.events import Outcome, TaskRetried
 from parallel_workers.history import History
 from parallel_workers.journal import LARGEST_VALUE, Journal
-from parallel_workers.state import new_run
+from parallel_workers.upkeep import Upkeep
 from tests.support.journals import (
     EPOCH,
     begun,
@@ -36,6 +39,10 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do this
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
+
+
+def link_to_a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
 
 
 def outcomes(state: Path, run: str = "last") -> dict[str, str | None]:
@@ -135,6 +142,22 @@ def test_durable_asks_the_disk_at_each_commit(state: Path) -> None:
         journal = Journal.open(str(state), durable=durable)
         assert journal._connection.execute("PRAGMA synchronous").fetchone() == (synchronous,)
         assert journal._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize("made", ["by itself", "by another that was not durable"])
+@needs_root
+@pytest.mark.program("mount")
+@pytest.mark.program("mkfs.ext4")
+def test_durable_survives_a_loss_of_power(disk: "Disk", made: str) -> None:
+    state = disk.place / "deep" / "state"
+    if made != "by itself":
+        begun(state, "a")
+    journal, run = begun(state, "ab", durable=True)
+    journal([*starts("a"), *ends("a")])
+    assert outcomes(disk.after_a_loss_of_power() / "deep" / "state", run) == {
+        "a": "succeeded",
+        "b": None,
+    }
 
 
 def test_nobody_else_can_read_what_is_made(state: Path) -> None:
@@ -336,11 +359,30 @@ class TestFaults:
                 open_journal(str(state))
         assert (state / "journal.db").read_bytes() == before
 
-    def test_a_directory_in_its_place_is_an_error(self, state: Path) -> None:
-        (state / "journal.db").mkdir(parents=True)
-        for open_journal in (Journal.open, History.open):
-            with pytest.raises(UsageError, match=r"journal\.db cannot be used: "):
+    @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+    @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, link_to_a_device])
+    def test_what_is_no_file_is_an_error(
+        self, state: Path, suffix: str, make: Callable[[Path], None]
+    ) -> None:
+        if suffix:
+            recorded(state, [])
+        state.mkdir(exist_ok=True)
+        make(state / f"journal.db{suffix}")
+        for open_journal in (Journal.open, History.open, Upkeep.open):
+            with pytest.raises(UsageError, match=rf"journal\.db{suffix} is no regular file; rem"):
                 open_journal(str(state))
+
+    def test_a_state_directory_that_another_has_locked_is_not_waited_for_for_ever(
+        self, state: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        state.mkdir()
+        directory = os.open(state, os.O_RDONLY)
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        monkeypatch.setattr(journal_schema, "_WAITING", 0.1)
+        with pytest.raises(UsageError, match="state is locked by another process"):
+            Journal.open(str(state))
+        os.close(directory)
+        recorded(state, [])
 
     def test_a_state_directory_that_is_deleted_meanwhile_is_told_of(self, state: Path) -> None:
         journal, _ = begun(state, "a")
@@ -360,11 +402,21 @@ class TestFaults:
         assert outcomes(state)["a"] == "failed"
         assert [run.id for run in History.open(str(state)).runs()] == [first]
 
-    def test_a_run_whose_directory_is_gone_cannot_be_locked_but_recorded(self, state: Path) -> None:
-        journal = Journal.open(str(state))
-        run, directory = new_run(str(state))
-        os.rmdir(directory)
-        journal.begin(facts(run), declared("a"))
+    def test_a_run_whose_directory_is_deleted_is_still_running(self, state: Path) -> None:
+        journal, run = begun(state, "a")
+        os.rmdir(state / "runs" / run)
+        assert History.open(str(state)).find_run(run).outcome == "running"
+        with pytest.raises(UsageError, match=f"run {run} is running"):
+            Journal.open(str(state)).begin(facts(run), declared("a"))
+        journal(ends("a"))
+        journal.close("succeeded")
+        assert (journal.warnings, journal.incomplete) == ([], None)
+        assert outcomes(state) == {"a": "succeeded"}
+
+    def test_a_run_that_cannot_be_locked_is_recorded(self, state: Path) -> None:
+        state.mkdir()
+        (state / "locks").touch()
+        journal, _ = begun(state, "a")
         journal(ends("a"))
         [warning] = journal.warnings
         assert warning.startswith("the run cannot be locked, and will look interrupted")
@@ -445,6 +497,48 @@ def set_aside(state: Path) -> list[Path]:
         for path in state.glob("journal.db.damaged-*")
         if not path.name.endswith(("-wal", "-shm"))
     ]
+
+
+class Disk:
+    """A disk of which there is an image: what has not reached it is lost with the power.
+
+    Attributes:
+        place: Where it is mounted.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._image = directory / "image"
+        with self._image.open("wb") as file:
+            file.truncate(32 << 20)
+        subprocess.run(["mkfs.ext4", "-q", str(self._image)], check=True)
+        self.place = self._mount(self._image, "before")
+
+    def after_a_loss_of_power(self) -> Path:
+        """Return where there is what would be left on the disk, were the power lost now."""
+        left = self._directory / "left"
+        shutil.copyfile(self._image, left)
+        return self._mount(left, "after")
+
+    def _mount(self, image: Path, name: str) -> Path:
+        place = self._directory / name
+        place.mkdir()
+        mount = ["mount", "-o", "loop", str(image), str(place)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("no image of a disk can be mounted here")
+        return place
+
+    def unmount(self) -> None:
+        for name in ("before", "after"):
+            umount = ["umount", "--lazy", str(self._directory / name)]
+            subprocess.run(umount, capture_output=True, check=False)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    disk = Disk(tmp_path)
+    yield disk
+    disk.unmount()
 
 
 @pytest.fixture

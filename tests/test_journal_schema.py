@@ -1,10 +1,15 @@
 """The file of the journal: its versions, and names for what is set aside."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from parallel_workers import journal_schema
 from parallel_workers.journal_schema import (
     MIGRATIONS,
     migrate,
@@ -37,6 +42,34 @@ def test_a_journal_is_brought_to_a_newer_version_with_what_is_in_it(path: Path) 
         migrate(connection, newer)
         assert version_of(connection) == len(MIGRATIONS) + 1
         assert connection.execute("SELECT x FROM other").fetchall() == [("5abc0001",)]
+
+
+def test_an_older_journal_is_brought_up_to_date_when_it_is_opened(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = (*MIGRATIONS, "ALTER TABLE run ADD COLUMN label TEXT DEFAULT 'none'")
+    monkeypatch.setattr(journal_schema, "MIGRATIONS", newer)
+    connection, aside = open_for_writing(str(path.parent))
+    assert aside is None
+    assert version_of(connection) == len(newer)
+    assert connection.execute("SELECT id, label FROM run").fetchall() == [("5abc0001", "none")]
+    # What was recorded before is not to be lost with the power.
+    assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
+
+
+def test_killed_during_a_migration_the_journal_is_as_it_was(path: Path) -> None:
+    program = """
+        import os, signal, sqlite3, sys
+        from parallel_workers.journal_schema import MIGRATIONS, migrate
+        connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+        connection.create_function("die", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        migrate(connection, (*MIGRATIONS, "CREATE TABLE other (x); DROP TABLE run; SELECT die()"))
+    """
+    words = [sys.executable, "-c", textwrap.dedent(program), str(path)]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    connection = open_for_reading(str(path.parent))
+    assert version_of(connection) == len(MIGRATIONS)
+    assert connection.execute("SELECT id FROM run").fetchall() == [("5abc0001",)]
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:

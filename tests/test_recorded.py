@@ -1,21 +1,23 @@
 """Runs from Python with a journal: recorded, and gone on with."""
 
-import functools
 import os
+import signal
 import subprocess
 import sys
+import textwrap
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from parallel_workers import Outcome, WorkGraph
-from parallel_workers.digest import function_content
-from parallel_workers.errors import RunFailed, UsageError
+from parallel_workers.errors import GraphError, RunFailed, UsageError
 from parallel_workers.history import History
 from parallel_workers.run import Run
 from parallel_workers.upkeep import Upkeep
+from tests.support.program import until
 
 ran: list[str] = []
 
@@ -234,17 +236,218 @@ def waits(state: Path) -> None:
     WAITS[0].wait(60)
 
 
-def test_what_a_function_wraps_is_part_of_it(tmp_path: Path) -> None:
-    def made(body: str) -> Any:
-        namespace: dict[str, Any] = {"__name__": "made", "functools": functools}
-        exec(
-            "def wrap(f):\n @functools.wraps(f)\n def g(*a): return f(*a)\n return g\n"
-            f"@wrap\ndef f(): return {body}\n",
-            namespace,
-        )
-        return namespace["f"]
+def outcomes(state: Path) -> list[str]:
+    """How each run ended, as another process would read it."""
+    return [record.outcome for record in History.open(str(state)).runs()]
 
-    one, other = (function_content(made(body), None) for body in ("1", "2"))
-    assert one != other
-    first, second = (function_content(functools.partial(max, n), None) for n in (1, 2))
-    assert first != second
+
+class TestUnusable:
+    """Where nothing can be recorded."""
+
+    def spoil(self, state: Path) -> None:
+        state.mkdir()
+        os.mkfifo(state / "journal.db")
+
+    def test_the_work_is_done_and_a_warning_says_what_was_not_recorded(
+        self, tmp_path: Path
+    ) -> None:
+        self.spoil(tmp_path / "state")
+        with pytest.warns(
+            UserWarning, match=r"nothing was recorded: .*journal\.db is no reg"
+        ) as told:
+            run = chain().run(journal=tmp_path / "state")
+        assert run["c"] == ["c", ["b", ["a"], 1]]
+        assert [warning.filename for warning in told] == [__file__]
+
+    def test_what_was_recorded_is_not_to_be_had(self, tmp_path: Path) -> None:
+        self.spoil(tmp_path / "state")
+        with pytest.raises(UsageError, match=r"journal\.db is no regular file"):
+            again(chain(), tmp_path / "state")
+        assert ran == []
+
+    def test_a_directory_that_cannot_be_made_is_told_likewise(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.warns(UserWarning, match="nothing was recorded: .*Not a directory"):
+            chain().run(journal=tmp_path / "file" / "state")
+        assert ran == ["a", "b", "c"]
+
+    def test_no_room_for_a_run_is_told_likewise_and_leaves_no_lock(self, tmp_path: Path) -> None:
+        chain().run(journal=tmp_path)
+        (tmp_path / "runs").rename(tmp_path / "gone")
+        (tmp_path / "runs").symlink_to("/nowhere/runs")
+        with pytest.warns(UserWarning, match="nothing was recorded: "):
+            chain().run(journal=tmp_path)
+        with pytest.raises(UsageError):
+            again(chain(), tmp_path)
+        (tmp_path / "runs").unlink()
+        (tmp_path / "gone").rename(tmp_path / "runs")
+        assert again(chain(), tmp_path).tasks["c"].outcome is Outcome.CACHED
+
+    def test_a_warning_that_is_an_error_comes_when_all_has_ended(self, tmp_path: Path) -> None:
+        self.spoil(tmp_path / "state")
+        graph = chain()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(UserWarning, match="nothing was recorded"):
+                graph.run(journal=tmp_path / "state")
+            assert ran == ["a", "b", "c"]
+            ran.clear()
+            with pytest.raises(UserWarning, match="there was no earlier run"):
+                again(graph, tmp_path / "other")
+            assert ran == ["a", "b", "c"]
+            assert outcomes(tmp_path / "other") == ["succeeded"]
+            assert again(graph, tmp_path / "other").tasks["c"].outcome is Outcome.CACHED
+
+    def test_a_listener_that_raises_does_not_keep_the_run_open(self, tmp_path: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(UserWarning, match="told no more"):
+                chain().run(journal=tmp_path, listen=lambda events: 1 / 0)
+        assert outcomes(tmp_path) == ["succeeded"]
+
+
+class TestLetGo:
+    """A run that has ended can be gone on with, whoever looks after it."""
+
+    def test_it_need_not_be_waited_for(self, tmp_path: Path) -> None:
+        for function in (print, int):
+            graph = WorkGraph()
+            graph.add("x", function, "x")
+            graph.start(journal=tmp_path)
+            until(lambda: outcomes(tmp_path)[-1] != "running")
+        assert outcomes(tmp_path) == ["succeeded", "failed"]
+
+    def test_it_may_be_left_by_a_second_interrupt(self, tmp_path: Path) -> None:
+        program = """
+            import signal, threading
+            from parallel_workers import WorkGraph
+            go = threading.Event()
+            def x():
+                print("begun", flush=True)
+                go.wait(60)
+            graph = WorkGraph()
+            graph.add("y", print, after=[graph.add("x", x)])
+            try:
+                graph.run(journal="state")
+            except KeyboardInterrupt as interrupt:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                print(interrupt, flush=True)
+                input()
+                go.set()
+                input()
+        """
+        words = [sys.executable, "-c", textwrap.dedent(program)]
+        with subprocess.Popen(
+            words, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout.readline() == "begun\n"
+            left = threading.Event()
+
+            def interrupt() -> None:
+                # Two that come together are one.
+                while not left.wait(0.5):
+                    process.send_signal(signal.SIGINT)
+
+            interrupting = threading.Thread(target=interrupt)
+            interrupting.start()
+            assert process.stdout.readline() == "left running: x\n"
+            left.set()
+            interrupting.join()
+            assert outcomes(tmp_path / "state") == ["running"]
+            print(file=process.stdin, flush=True)
+            until(lambda: outcomes(tmp_path / "state") == ["failed"])
+            print(file=process.stdin, flush=True)
+
+    @pytest.mark.parametrize("on", ["threads", "inline"])
+    def test_it_may_be_refused_by_the_executor(self, tmp_path: Path, on: str) -> None:
+        async def coroutine() -> None: ...
+
+        graph = WorkGraph()
+        graph.add("x", coroutine)
+        with pytest.raises(UsageError, match="coroutine"):
+            graph.run(journal=tmp_path, on=on)
+        assert outcomes(tmp_path) == ["cancelled"]
+
+    def test_what_has_nothing_to_run_is_not_recorded(self, tmp_path: Path) -> None:
+        graph = WorkGraph()
+        graph.add("x")
+        with pytest.raises(GraphError, match=r"1 task with nothing to run; .*: x"):
+            graph.run(journal=tmp_path / "state")
+        assert not (tmp_path / "state").exists()
+
+    def test_an_interrupt_in_the_calling_thread_ends_it(self, tmp_path: Path) -> None:
+        graph = WorkGraph()
+        graph.add("x", signal.raise_signal, signal.SIGINT)
+        graph.add("y", print, after=["x"])
+        with pytest.raises(KeyboardInterrupt):
+            graph.run(journal=tmp_path, on="inline")
+        assert outcomes(tmp_path)[0] in ("failed", "cancelled")
+
+
+class TestPrograms:
+    """Whose run is gone on with."""
+
+    PROGRAM = """
+        from parallel_workers import WorkGraph
+        graph = WorkGraph()
+        graph.add("x", print, "x ran")
+        run = graph.run(journal="state", resume=True)
+        print(run.id, run.tasks["x"].outcome)
+    """
+
+    def run(self, directory: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, *words], cwd=directory, check=True, capture_output=True, text=True
+        )
+
+    def test_each_script_goes_on_with_its_own(self, tmp_path: Path) -> None:
+        for name in ("one.py", "other.py"):
+            (tmp_path / name).write_text(textwrap.dedent(self.PROGRAM))
+            first = self.run(tmp_path, name)
+            assert first.stdout.startswith("x ran\n")
+            assert f"there was no earlier run of {tmp_path / name} in" in first.stderr
+        first, second = (self.run(tmp_path, name) for name in ("one.py", str(tmp_path / "one.py")))
+        assert first.stdout == second.stdout
+        assert first.stdout.endswith(" cached\n")
+        assert first.stderr == second.stderr == ""
+        files = [record.file for record in History.open(str(tmp_path / "state")).runs()]
+        assert files == [str(tmp_path / "other.py"), str(tmp_path / "one.py")]
+
+    def test_what_is_no_script_shares_a_name(self, tmp_path: Path) -> None:
+        program = textwrap.dedent(self.PROGRAM)
+        assert "no earlier run of <interactive>" in self.run(tmp_path, "-c", program).stderr
+        assert self.run(tmp_path, "-c", program).stdout.endswith(" cached\n")
+
+
+def test_sets_among_the_arguments_are_the_same_in_the_next_process(tmp_path: Path) -> None:
+    program = """
+        from parallel_workers import WorkGraph
+        graph = WorkGraph()
+        graph.add("x", print, {"one", "two", "three"}, [{"x": frozenset({"four", "five"})}])
+        print(graph.run(journal="state", resume=True).tasks["x"].outcome)
+    """
+    for seed in ("1", "2", "3"):
+        ended = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", textwrap.dedent(program)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    assert ended.stdout == "cached\n"
+
+
+def test_a_closure_is_part_of_what_a_function_does(tmp_path: Path) -> None:
+    def graph(value: object) -> WorkGraph:
+        graph = WorkGraph()
+        graph.add("x", lambda: work("x", value))
+        return graph
+
+    graph(1).run(journal=tmp_path)
+    assert again(graph(1), tmp_path).tasks["x"].outcome is Outcome.CACHED
+    assert again(graph(2), tmp_path)["x"] == ["x", 2]
+    with pytest.warns(UserWarning, match="1 task cannot be pickled, and will run again"):
+        again(graph(threading.Lock()), tmp_path, check=False)

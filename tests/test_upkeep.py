@@ -1,6 +1,12 @@
 """What people change in a journal: marks, and runs that are forgotten."""
 
 import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -10,6 +16,7 @@ from parallel_workers.errors import UsageError
 from parallel_workers.events import Outcome
 from parallel_workers.history import History
 from parallel_workers.journal import LARGEST_VALUE, Journal
+from parallel_workers.journal_schema import is_locked, lock_path, lock_run, set_aside
 from parallel_workers.state import user_name
 from parallel_workers.upkeep import Upkeep
 from tests.support.journals import begun, declared, digest_of, ends, facts, recorded, starts
@@ -118,7 +125,7 @@ class TestPrune:
         kept = recorded(state, [*starts("a"), *ends("a")])
         upkeep = Upkeep.open(str(state))
         assert [run.id for run in upkeep.prune([upkeep.find_run(old)])] == [old]
-        assert os.listdir(state / "runs") == [kept]
+        assert os.listdir(state / "runs") == os.listdir(state / "locks") == [kept]
         assert [run.id for run in upkeep.runs()] == [kept]
         assert completed(state) == {"a"}
         for table, rows in (
@@ -140,11 +147,87 @@ class TestPrune:
 
     def test_a_run_whose_directory_is_gone_can_be_forgotten(self, state: Path) -> None:
         run = recorded(state, [])
-        os.unlink(state / "runs" / run / "lock")
         os.rmdir(state / "runs" / run)
         upkeep = Upkeep.open(str(state))
         assert len(upkeep.prune(upkeep.runs())) == 1
         assert upkeep.count() == 0
+
+    def test_what_cannot_be_forgotten_keeps_its_logs(self, state: Path) -> None:
+        run = recorded(state, [*starts("a"), *ends("a")])
+        (state / "runs" / run / "1-a.1.log").touch()
+        other = sqlite3.connect(state / "journal.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        upkeep = Upkeep.open(str(state))
+        upkeep._connection.execute("PRAGMA busy_timeout = 0")
+        with pytest.raises(UsageError, match=r"cannot be used: database is locked$"):
+            upkeep.prune(upkeep.runs())
+        assert os.listdir(state / "runs" / run) == ["1-a.1.log"]
+        assert completed(state) == {"a"}
+
+    def test_killed_before_files_are_deleted_the_next_one_deletes_them(self, state: Path) -> None:
+        runs = [recorded(state, [*starts("a"), *ends("a")]) for _ in range(3)]
+        for run in runs:
+            (state / "runs" / run / "1-a.1.log").touch()
+        program = """
+            import os, signal, sys
+            from parallel_workers.upkeep import Upkeep
+            def die(event, arguments):
+                if event == "shutil.rmtree":
+                    os.kill(os.getpid(), signal.SIGKILL)
+            sys.addaudithook(die)
+            upkeep = Upkeep.open(sys.argv[1])
+            upkeep.prune(upkeep.runs()[:2])
+        """
+        words = [sys.executable, "-c", textwrap.dedent(program), str(state)]
+        assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+        upkeep = Upkeep.open(str(state))
+        assert ([run.id for run in upkeep.runs()], upkeep.count()) == ([runs[2]], 1)
+        with pytest.raises(UsageError, match=f"there is no run {runs[0]}"):
+            upkeep.find_run(runs[0])
+        assert sorted(os.listdir(state / "runs")) == sorted(runs)
+        assert upkeep.prune([]) == []
+        assert os.listdir(state / "runs") == os.listdir(state / "locks") == [runs[2]]
+        assert completed(state) == {"a"}
+
+    def test_files_that_cannot_be_deleted_are_told_and_tried_again(self, state: Path) -> None:
+        run = recorded(state, [])
+        directory = state / "runs" / run
+        directory.rename(state / "elsewhere")
+        directory.symlink_to(state / "elsewhere")
+        upkeep = Upkeep.open(str(state))
+        with pytest.raises(UsageError, match=f"{run} cannot be removed: .*run {run} is forgotten"):
+            upkeep.prune(upkeep.runs())
+        assert upkeep.runs() == []
+        directory.unlink()
+        directory.mkdir()
+        upkeep.prune([])
+        assert os.listdir(state / "runs") == []
+
+    def test_logs_of_a_journal_that_was_set_aside_are_kept(self, state: Path) -> None:
+        old = recorded(state, [])
+        set_aside(str(state / "journal.db"))
+        recorded(state, [])
+        upkeep = Upkeep.open(str(state))
+        upkeep.prune(upkeep.runs())
+        assert os.listdir(state / "runs") == [old]
+
+    def test_who_waited_for_the_lock_of_a_forgotten_run_gets_another(self, state: Path) -> None:
+        run = recorded(state, [])
+        taken = threading.Event()
+        held = lock_run(str(state), run)
+
+        def take() -> None:
+            fd = lock_run(str(state), run)
+            assert is_locked(str(state), run)
+            os.close(fd)
+            taken.set()
+
+        waiting = threading.Thread(target=take)
+        waiting.start()
+        os.unlink(lock_path(str(state), run))
+        os.close(held)
+        waiting.join()
+        assert taken.is_set()
 
     def test_a_new_run_has_nothing_of_one_that_was_forgotten(self, state: Path) -> None:
         recorded(state, [*starts("a"), *ends("a")])

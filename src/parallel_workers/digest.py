@@ -6,16 +6,19 @@ in it: how a task is run (retries, timeout, pool, priority, jobs, executor), wha
 description and its free data; a template that used those has made a command of them.
 
 Of a function the digest sees its qualified name, its own code with the constants and the functions
-defined within it, its defaults, what it wraps, the object that a method is of, and its arguments as
-they are pickled. It does not see what the function calls, or reads from globals and closures.
+defined within it, its defaults, the values in its closure, what it wraps, the object that a method
+is of, and its arguments. All but code is seen as it is pickled, save that sets have no order, and
+that a function among the rest counts by what is said here. It does not see what the function calls,
+or reads from globals and from attributes of classes and modules. Where something cannot be pickled
+there is no digest, and the task is never the same.
 """
 
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from types import CodeType, MappingProxyType
-from typing import Any
+from functools import cache
+from types import CellType, CodeType, FunctionType, MappingProxyType, MethodType
+from typing import TYPE_CHECKING, Any
 
 from parallel_workers.bodies import CommandText
 from parallel_workers.definition import Definition
@@ -27,6 +30,9 @@ try:
     from _blake2 import blake2b
 except ImportError:
     from hashlib import blake2b
+
+if TYPE_CHECKING:
+    import pickle
 
 SIZE = 16
 """The bytes of a digest: enough that two tasks have the same one by chance in no run ever."""
@@ -47,61 +53,103 @@ def command_content(command: CommandText, definition: Definition) -> bytes:
     return b"command" + json.dumps(what, ensure_ascii=False).encode(errors="surrogatepass")
 
 
-def function_content(function: Callable[..., Any], arguments: Arguments | None) -> bytes | None:
-    """Return all that a digest holds of a function; None where its arguments cannot be pickled.
+def function_content(function: Callable[..., Any]) -> bytes | None:
+    """Return all that a digest holds of a function; None where some of it cannot be pickled.
 
     Args:
-        function: What is called.
-        arguments: What it is called with; the tasks in it count by their own digests only.
+        function: What is called, without what it is called with.
     """
-    given: Any = None
-    if arguments is not None:
-        given = _without_tasks((arguments.args, dict(arguments.kwargs)))
-    if isinstance(function, partial):
-        inner = function_content(function.func, None)
-        given = function.args, function.keywords, given
-        return None if inner is None else _pickled([inner, given])
-    wrapped = getattr(function, "__wrapped__", None)
-    inner = function_content(wrapped, None) if callable(wrapped) else b""
-    code = getattr(function, "__code__", None)
-    defaults = getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)
-    kind = type(function)
-    name = getattr(function, "__qualname__", kind.__qualname__)
-    where = getattr(function, "__module__", kind.__module__)
-    what: list[Any] = [where, name, _code_content(code), defaults, given, inner]
-    if code is None and not isinstance(function, type):
-        what += [function, _code_content(getattr(type(function).__call__, "__code__", None))]
-    elif (owner := getattr(function, "__self__", None)) is not None:
-        what.append(owner)
-    return _pickled(what)
+    if isinstance(function, MethodType):
+        return _pickled((function.__func__, function.__self__))
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - its code is what is wanted
+    own = call if isinstance(call, FunctionType) else None
+    return _pickled((function, getattr(function, "__wrapped__", None), own))
+
+
+def arguments_content(arguments: Arguments) -> bytes | None:
+    """Return all that a digest holds of arguments; None where some of it cannot be pickled.
+
+    Args:
+        arguments: What a function is called with; the tasks in it count by their own digests only.
+    """
+    return _pickled((arguments.args, dict(arguments.kwargs)))
 
 
 def _pickled(what: Any) -> bytes | None:
-    import pickle
-
+    """Return a digest of anything by what it is pickled to; None if that cannot be."""
     try:
-        return b"function" + pickle.dumps(what, protocol=5)
+        return _digest_of(what)
     except Exception:  # whatever an object's own __reduce__ raises
         return None
 
 
-def _without_tasks(value: Any) -> Any:
-    """Return arguments with a mark in the place of each task."""
-    if isinstance(value, (Task, TaskGroup)):
-        return f"{type(value).__name__} of {len(value.numbers)}"
-    if type(value) in (list, tuple):
-        return type(value)(map(_without_tasks, value))
-    if type(value) is dict:
-        return {key: _without_tasks(item) for key, item in value.items()}
-    return value
+def _digest_of(what: Any) -> bytes:
+    sink = _Sink()
+    _pickler()(sink, protocol=5).dump(what)
+    return sink.hash.digest()
 
 
-def _code_content(code: CodeType | None) -> Any:
+class _Sink:
+    """What is written to it is not kept, only its digest: a value may be large."""
+
+    def __init__(self) -> None:
+        self.hash = blake2b(digest_size=SIZE)
+        self.write = self.hash.update
+
+
+@cache
+def _pickler() -> type["pickle.Pickler"]:
+    """Return what pickles for a digest; made when it is needed, for pickle takes time to import."""
+    import pickle
+
+    class Pickler(pickle.Pickler):
+        """Pickles what has no order, or cannot be pickled by itself, in a form that can be told."""
+
+        def __init__(self, sink: _Sink, protocol: int) -> None:
+            super().__init__(sink, protocol)
+            self._seen: dict[FunctionType, int] = {}
+
+        def persistent_id(self, value: Any) -> Any:
+            """Return what stands for a value; None where that is pickled as it is."""
+            kind = value.__class__
+            if kind is FunctionType:
+                # A function may be in its own closure.
+                if value in self._seen:
+                    return self._seen[value]
+                self._seen[value] = len(self._seen)
+                return _facts_of(value)
+            if isinstance(value, (set, frozenset)):
+                return kind.__name__, sorted(map(_digest_of, value))
+            if kind is Task or kind is TaskGroup:
+                return f"{kind.__name__} of {len(value.numbers)}"
+            return None
+
+    return Pickler
+
+
+def _facts_of(function: FunctionType) -> tuple[Any, ...]:
+    """Return all that is seen of a function."""
+    return (
+        *(function.__module__, function.__qualname__, repr(_code_content(function.__code__))),
+        *(function.__defaults__, function.__kwdefaults__),
+        [_content_of(cell) for cell in function.__closure__ or ()],
+        getattr(function, "__wrapped__", None),
+    )
+
+
+def _content_of(cell: CellType) -> Any:
+    try:
+        return [cell.cell_contents]
+    except ValueError:  # nothing has been assigned yet
+        return []
+
+
+def _code_content(code: CodeType) -> Any:
     """Return what a function's code says, without the lines and the file that it stands in."""
-    if code is None:
-        return None
     constants = [_constant(each) for each in code.co_consts]
-    return code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars
+    signature = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
+    names = code.co_names, code.co_varnames, code.co_freevars
+    return code.co_code, code.co_exceptiontable, constants, signature, names
 
 
 def _constant(value: object) -> Any:
@@ -129,41 +177,36 @@ def digests(
 
     Complexity: O(tasks + edges).
     """
-    before: list[list[bytes] | None] = [[] for _ in plan.successors]
+    before: dict[int, list[bytes]] = {}
     found: list[bytes] = [b""] * len(plan.successors)
     waiting = list(plan.waits)
     ready = [node for node, count in enumerate(waiting) if not count]
     for node in ready:  # grows while it is walked
         content = contents[node] if node < plan.tasks else b"gate"
-        mine = _digest(content, before[node], [found[task] for task in order.get(node, ())])
-        before[node] = None
-        found[node] = mine
+        given = [found[task] for task in order[node]] if node in order else ()
+        found[node] = mine = _digest(content, before.pop(node, ()), given)
         for successor in plan.successors[node]:
-            others = before[successor]
-            assert others is not None
-            others.append(mine)
+            if successor in before:
+                before[successor].append(mine)
+            else:
+                before[successor] = [mine]
             waiting[successor] -= 1
             if not waiting[successor]:
                 ready.append(successor)
     return found[: plan.tasks]
 
 
-def _digest(content: bytes | None, before: Sequence[bytes] | None, given: Sequence[bytes]) -> bytes:
-    if content is None or b"" in (before or ()):
+def _digest(content: bytes | None, before: Sequence[bytes], given: Sequence[bytes]) -> bytes:
+    if content is None or b"" in before:
         return b""
-    found = blake2b(len(content).to_bytes(8) + content, digest_size=SIZE)
-    found.update(len(given).to_bytes(8))
-    for digest in given:
-        found.update(digest)
-    for digest in sorted(before or ()):
-        found.update(digest)
-    return found.digest()
+    sizes = len(content).to_bytes(8), len(given).to_bytes(8)
+    parts = sizes[0], content, sizes[1], *given, *sorted(before)
+    return blake2b(b"".join(parts), digest_size=SIZE).digest()
 
 
 def graph_digest(digests: Mapping[str, bytes]) -> bytes:
     """Return the digest of a whole graph, of those of its tasks by name."""
-    found = blake2b(digest_size=SIZE)
+    parts: list[bytes] = []
     for name, digest in sorted(digests.items()):
-        found.update(f"{name}\0".encode())
-        found.update(digest.rjust(SIZE, b"\0"))
-    return found.digest()
+        parts += name.encode(), b"\0", digest.rjust(SIZE, b"\0")
+    return blake2b(b"".join(parts), digest_size=SIZE).digest()

@@ -4,21 +4,24 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from types import UnionType
+from typing import Any, NamedTuple, TypeAlias
 
 from parallel_workers.errors import UsageError
 from parallel_workers.events import Outcome
 from parallel_workers.journal_schema import (
+    FAULTS,
+    JOURNAL,
     MOST_ATTEMPTS,
     RUN_SHIFT,
     TASK_SHIFT,
     is_damage,
+    is_locked,
     open_for_reading,
 )
 from parallel_workers.logs import log_name
-from parallel_workers.state import is_locked
-from parallel_workers.wording import at_most, shorten, suggestion
+from parallel_workers.wording import at_most, one_line, shorten, suggestion
 
 IN_TABLE, IN_FILE = b"t", b"f"
 """How the row of a value begins that holds it, and what the row of one in a file is."""
@@ -30,6 +33,12 @@ _DONE = (Outcome.SUCCEEDED, Outcome.CACHED)
 
 _LEAST_LOOK_BACK = 1000
 """How many successes back durations are looked for in any case; for large graphs it is more."""
+
+_Kinds: TypeAlias = Sequence[type | UnionType]
+"""What each column of a row holds, as long as the journal is not damaged."""
+
+_LARGEST_TIME = 1e11
+"""More seconds than any time or duration has, in thousands of years."""
 
 _ONE_RUN = "BETWEEN :first AND :last"
 """What is true of the ids of one run, with what `_span` returns."""
@@ -183,12 +192,13 @@ class History:
         Args:
             limit: How many of the latest to return; -1 for all.
         """
-        rows = self._read(f"{_RUNS} ORDER BY session.number DESC LIMIT :limit", limit=limit)
+        latest = f"{_RUNS} ORDER BY session.number DESC LIMIT :limit"
+        rows = self._read(latest, _RUN_KINDS, limit=limit)
         return [self._run(row) for row in reversed(rows)]
 
     def count(self) -> int:
         """Return how many runs there are."""
-        return int(self._read("SELECT count(*) FROM run")[0][0])
+        return int(self._read("SELECT count(DISTINCT run) FROM session", (int,))[0][0])
 
     def last_of(self, file: str) -> RunRecord | None:
         """Return the last run of a file; None if there was none.
@@ -197,7 +207,7 @@ class History:
             file: The file, as `RunFacts` named it.
         """
         last = "SELECT max(number) FROM session WHERE file = :file"
-        rows = self._read(f"{_RUNS} AND session.number = ({last})", file=file)
+        rows = self._read(f"{_RUNS} AND session.number = ({last})", _RUN_KINDS, file=file)
         return self._run(rows[0]) if rows else None
 
     def find_run(self, prefix: str) -> RunRecord:
@@ -214,7 +224,7 @@ class History:
         else:
             meant = "SELECT number FROM run WHERE id >= :prefix AND id < :prefix || '~'"
             sql = f"{_RUNS} AND session.run IN ({meant}) ORDER BY run.id"
-            rows = self._read(sql, prefix=prefix.lower()) if prefix else []
+            rows = self._read(sql, _RUN_KINDS, prefix=prefix.lower()) if prefix else []
             found = [self._run(row) for row in rows]
         if not found:
             raise UsageError(
@@ -243,6 +253,7 @@ class History:
         rows = self._read(
             f"SELECT name, digest, position FROM task WHERE id {_ONE_RUN} "
             "AND position NOT NULL AND (:name IS NULL OR name = :name) ORDER BY position",
+            (str, bytes, int),
             name=name,
             **self._span(run, name),
         )
@@ -257,10 +268,11 @@ class History:
         Raises:
             UsageError: The graph of the run has no task of that name.
         """
-        rows = self._read(f"{_TASKS_NOW} AND name = :name", name=name, **self._span(run))
+        kinds, span = (int, str), self._span(run)
+        rows = self._read(f"{_TASKS_NOW} AND name = :name", kinds, name=name, **span)
         if rows:
             return int(rows[0][0])
-        names = [other for _, other in self._read(_TASKS_NOW, **self._span(run))]
+        names = [other for _, other in self._read(_TASKS_NOW, kinds, **span)]
         raise UsageError(f"run {run.id} has no task {shorten(name)}{suggestion(name, names)}")
 
     def completed(self, run: RunRecord) -> dict[str, bytes]:
@@ -285,7 +297,8 @@ class History:
         """Return the names of what failed, in the order of the plan; the latest word counts."""
         bad = (Outcome.FAILED, Outcome.TIMED_OUT)
         words, span = self._words(run), self._span(run)
-        names = [name for _, name in self._read(f"{_TASKS_NOW} ORDER BY position", **span)]
+        rows = self._read(f"{_TASKS_NOW} ORDER BY position", (int, str), **span)
+        names = [name for _, name in rows]
         return [name for name in names if name in words and words[name].outcome in bad]
 
     def attempts(self, run: RunRecord) -> dict[str, int]:
@@ -298,6 +311,7 @@ class History:
             CROSS JOIN task ON task.id = attempt.id {_TASK}
             WHERE attempt.id {_NUMBER} GROUP BY task.name
             """,
+            (str, int),
             **self._span(run),
         )
         return dict(rows)
@@ -321,6 +335,7 @@ class History:
             WHERE session.file = :file AND {_LAST_OF_RUN} AND finish.outcome = 'succeeded'
             ORDER BY session.run DESC LIMIT :most
             """,
+            (str, bytes, float),
             file=file,
             most=max(_LEAST_LOOK_BACK, MEASURED * tasks),
         )
@@ -345,13 +360,14 @@ class History:
         rows = self._read(
             f"SELECT pickled FROM task JOIN value ON value.task = task.id WHERE task.id {_ONE_RUN} "
             "AND name = :name AND digest = :digest",
+            (bytes,),
             name=name,
             digest=digest,
             **self._span(run),
         )
         if not rows:
             return None
-        kept = bytes(rows[0][0])
+        kept: bytes = rows[0][0]
         if kept != IN_FILE:
             return kept[1:]
         try:
@@ -366,7 +382,7 @@ class History:
 
     def is_running(self, run: str) -> bool:
         """Return whether a process is at a run, and alive."""
-        return is_locked(self.directory(run))
+        return is_locked(self.state, run)
 
     def release(self) -> None:
         """Let go of the file of the journal; who ends with it anyway need not.
@@ -377,13 +393,25 @@ class History:
         with readable(self.state):
             self._connection.close()
 
-    def _read(self, sql: str, **values: Any) -> list[Any]:
+    def _read(self, sql: str, kinds: _Kinds, **values: Any) -> list[Any]:
+        """Return rows of which each column holds what it should.
+
+        Raises:
+            UsageError: The journal is damaged, or cannot be used.
+        """
         with readable(self.state):
-            return self._connection.execute(sql, values).fetchall()
+            rows = self._connection.execute(sql, values).fetchall()
+        # SQLite notices damage to its pages, but not to what stands in them.
+        if not all(_fits(row, kinds) for row in rows):
+            raise _damaged(self.state, "it holds what was never recorded")
+        return rows
 
     def _run(self, row: tuple[Any, ...]) -> RunRecord:
         *facts, started, first, ended, outcome = row
-        facts[5] = tuple(json.loads(facts[5]))
+        try:
+            facts[5] = tuple(map(str, json.loads(facts[5])))
+        except (TypeError, ValueError):
+            raise _damaged(self.state, "it holds what was never recorded") from None
         if ended is None:
             outcome = "running" if self.is_running(facts[0]) else "interrupted"
         resumed = started if started != first else None
@@ -397,7 +425,7 @@ class History:
             return span
         # There may be several of that name, each with another digest.
         sql = f"SELECT min(id), max(id) FROM task WHERE id {_ONE_RUN} AND name = :name"
-        [(first, last)] = self._read(sql, name=name, **span)
+        [(first, last)] = self._read(sql, (int | None, int | None), name=name, **span)
         return span if first is None else {"first": first, "last": last + MOST_ATTEMPTS}
 
     def _words(self, run: RunRecord, name: str | None = None) -> dict[str, _Word]:
@@ -407,6 +435,7 @@ class History:
             f"SELECT task.name, finish.session, task.digest, finish.outcome, finish.cause "
             f"FROM finish CROSS JOIN task ON task.id = finish.id {_TASK} "
             f"WHERE finish.id {_ONE_RUN} AND final AND (:name IS NULL OR name = :name)",
+            (str, int, bytes, str, str | None),
             name=name,
             **self._span(run, name),
         )
@@ -414,6 +443,7 @@ class History:
             f"SELECT task.name, mark.session, task.digest, mark.outcome, mark.time, mark.user "
             f"FROM mark CROSS JOIN task ON task.id = mark.task WHERE mark.task {_ONE_RUN} "
             f"AND (:name IS NULL OR name = :name) ORDER BY mark.number",
+            (str, int, bytes, str, float, str),
             name=name,
             **self._span(run, name),
         )
@@ -439,6 +469,7 @@ class History:
         return self._read(
             f"SELECT task.name, max(start.session) FROM start CROSS JOIN task "
             f"ON task.id = start.id {_TASK} WHERE start.id {_ONE_RUN} GROUP BY task.name",
+            (str, int),
             **self._span(run, name),
         )
 
@@ -458,6 +489,7 @@ class History:
             LEFT JOIN start ON start.id = attempt.id LEFT JOIN finish ON finish.id = attempt.id
             WHERE attempt.id {_NUMBER} AND (:name IS NULL OR name = :name) ORDER BY number
             """,
+            _ATTEMPT_KINDS,
             name=name,
             **self._span(run, name),
         )
@@ -469,6 +501,11 @@ class History:
             facts[5] = None if log is None else os.path.join(directory, log)
             yield task, session, AttemptRecord(number, *facts)
 
+
+_ATTEMPT_KINDS = (
+    *(str, int | None, int, int, float, float | None, str | None, int | None),
+    *(str | None, str | None, int | None, float | None, int | None, int),
+)
 
 _TASKS_NOW = f"SELECT id, name FROM task WHERE id {_ONE_RUN} AND position NOT NULL"
 
@@ -484,6 +521,11 @@ _RUNS = f"""
     WHERE {_LAST_OF_RUN}
 """
 """All runs, with the last session of each and when the first began."""
+
+_RUN_KINDS = (
+    *(str, int, int, bytes, str, str, str, str, int, int),
+    *(float, float, float | None, str | None),
+)
 
 
 def value_path(directory: str, name: str, digest: bytes) -> str:
@@ -509,9 +551,25 @@ def readable(state: str) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        what = "is damaged; the next run sets it aside" if is_damage(error) else "cannot be used"
-        raise UsageError(f"the journal in {state} {what}: {error}") from None
+    except FAULTS as error:
+        what = one_line(str(error))
+        if is_damage(error):
+            raise _damaged(state, what) from None
+        raise UsageError(f"the journal in {state} cannot be used: {what}") from None
+
+
+def _damaged(state: str, what: str) -> UsageError:
+    return UsageError(
+        f"the journal in {state} is damaged: {what}; rename {JOURNAL} there, and the next run "
+        "begins another"
+    )
+
+
+def _fits(row: Sequence[Any], kinds: _Kinds) -> bool:
+    """Return whether each column of a row holds what it should."""
+    return all(map(isinstance, row, kinds)) and all(
+        -_LARGEST_TIME < value < _LARGEST_TIME for value in row if value.__class__ is float
+    )
 
 
 def _task(

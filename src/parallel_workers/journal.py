@@ -15,6 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 from parallel_workers.errors import UsageError
@@ -35,16 +36,19 @@ from parallel_workers.history import (
     value_path,
 )
 from parallel_workers.journal_schema import (
+    FAULTS,
     JOURNAL,
     MOST_ATTEMPTS,
     RUN_SHIFT,
     TASK_SHIFT,
     inode_of,
     is_damage,
+    lock_run,
     open_for_writing,
     replace_damaged,
+    sync_directories,
 )
-from parallel_workers.state import lock_run, make_state, user_name
+from parallel_workers.state import make_state, user_name
 from parallel_workers.wording import one_line, plural, shorten
 
 LARGEST_VALUE = 1 << 16
@@ -63,13 +67,16 @@ one would have to read more than so many bytes of what has been written since th
 
 _LONGEST_ERROR = 500
 
+_NEXT_TASK = 1 << TASK_SHIFT
+"""How far the id of a task is from that of the next one."""
+
 _START = "INSERT OR REPLACE INTO start VALUES (?, ?, ?, ?)"
-_END = (
-    "INSERT OR REPLACE INTO finish (id, session, started, seconds, worker, status, log, cpu, memory"
-)
-_SUCCESS = f"{_END}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_OTHER_END = f"{_END}, outcome, final, error, cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-"""Each column costs, and nearly everything succeeds: what is true of a success is the default."""
+_END = "INSERT OR REPLACE INTO finish (id, session, started, seconds, worker"
+_SUCCESS = f"{_END}) VALUES (?, ?, ?, ?, ?)"
+_OTHER_END = f"""{_END}, status, log, cpu, memory, outcome, final, error, cause)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+"""Each column costs, and None costs more than any number: what is true of a function that has
+succeeded is the default."""
 
 
 class RunFacts(NamedTuple):
@@ -141,7 +148,7 @@ class Journal(History):
             UsageError: Nothing can be recorded there.
         """
         make_state(state)
-        connection, aside = open_for_writing(state)
+        connection, aside = open_for_writing(state, durable=durable)
         journal = cls(state, connection, durable=durable)
         if aside is not None:
             journal.warnings.append(f"the journal was damaged; it is kept as {aside}")
@@ -237,7 +244,7 @@ class Journal(History):
         if self._run_lock is not None:
             return
         try:
-            self._run_lock = lock_run(self.directory(run))
+            self._run_lock = lock_run(self.state, run)
         except OSError as error:
             self.warnings.append(
                 f"the run cannot be locked, and will look interrupted to others: {error.strerror}"
@@ -247,8 +254,6 @@ class Journal(History):
         """Set up the connection."""
         self._inode = inode_of(f"{self.state}/{JOURNAL}")
         self._be_patient(_PATIENCE)
-        # With WAL, both survive our end; FULL waits for the disk at each commit.
-        self._connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
 
     def _be_patient(self, milliseconds: int) -> None:
@@ -264,17 +269,17 @@ class Journal(History):
                 self._replace()
             try:
                 self._write_at_once()
-            except sqlite3.DatabaseError as error:
+            except FAULTS as error:
                 if not is_damage(error):
                     raise
                 self._damaged = True
                 self._replace()
                 self._write_at_once()
-        except (sqlite3.Error, UsageError) as error:
+        except (*FAULTS, UsageError) as error:
             if self._trouble is None:
                 # Whoever holds it up is not waited for with every batch.
                 self._be_patient(0)
-            self._trouble = str(error)
+            self._trouble = one_line(str(error), _LONGEST_ERROR)
             self._retry_at = time.monotonic() + _RETRY_AFTER
             return
         if self._trouble is not None:
@@ -340,14 +345,13 @@ class Journal(History):
             self._connection.execute(
                 "UPDATE task SET position = NULL WHERE id BETWEEN ? AND ?", (first, last)
             )
-        unused = max(known.values()) + (1 << TASK_SHIFT) if known else first
-        rows = []
-        for position, (name, digest) in enumerate(self._tasks):
-            task = known.get((name, digest))
-            if task is None:
-                task, unused = unused, unused + (1 << TASK_SHIFT)
-            self._ids[name] = task
-            rows.append((task, position, name, digest))
+        unused = count(max(known.values()) + _NEXT_TASK if known else first, _NEXT_TASK)
+        ids = [known.get(task) or next(unused) for task in self._tasks]
+        names = [name for name, _ in self._tasks]
+        self._ids = dict(zip(names, ids, strict=True))
+        # The module would look bytes up among its adapters, but not an array of them.
+        digests = [bytearray(digest) for _, digest in self._tasks]
+        rows = zip(ids, range(len(ids)), names, digests, strict=True)
         self._connection.executemany("INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?)", rows)
 
     def _insert_events(self) -> None:
@@ -356,18 +360,19 @@ class Journal(History):
         others: list[tuple[Any, ...]] = []
         ids, session = self._ids, self._session
         for event in self._events:
-            if isinstance(event, TaskStarted):
-                time, task, number, worker = event
-                attempt = ids[task] + min(number, MOST_ATTEMPTS)
-                starts[attempt] = (attempt, session, time, worker)
+            if event.__class__ is TaskStarted:
+                started, task, number, worker = event
+                attempt = ids[task] + (number if number < MOST_ATTEMPTS else MOST_ATTEMPTS)
+                starts[attempt] = attempt, session, started, worker
             elif isinstance(event, (TaskEnded, TaskRetried)):
-                attempt = ids[event.task] + min(event.attempt, MOST_ATTEMPTS)
+                ended, task, number, outcome, seconds = event[:5]
+                attempt = ids[task] + (number if number < MOST_ATTEMPTS else MOST_ATTEMPTS)
                 start = starts.pop(attempt, None)
-                row = self._end_row(event, attempt, None if start is None else start[3])
-                if event.outcome is Outcome.SUCCEEDED:
+                row = attempt, session, ended - seconds, seconds, start and start[3]
+                if outcome is Outcome.SUCCEEDED and event.result.__class__ is not CommandResult:
                     successes.append(row)
                 else:
-                    others.append((*row, *_failure_columns(event)))
+                    others.append((*row, *self._more_columns(event)))
         for sql, rows in (
             (_START, list(starts.values())),
             (_SUCCESS, successes),
@@ -376,26 +381,18 @@ class Journal(History):
             if rows:
                 self._connection.executemany(sql, rows)
 
-    def _end_row(
-        self, event: TaskEnded | TaskRetried, attempt: int, worker: int | None
-    ) -> tuple[Any, ...]:
-        """Return the columns that every end has."""
+    def _more_columns(self, event: TaskEnded | TaskRetried) -> tuple[Any, ...]:
+        """Return the columns that an end has in addition if it is no success of a function."""
         result, prefix = event.result, self._logs
-        status = log = cpu = memory = None
+        status = log = cpu = memory = error = None
         if isinstance(result, CommandResult):
-            _, status, log, _, _, cpu, memory = result
+            _, status, log, _, error, cpu, memory = result
             log = log[len(prefix) :] if log.startswith(prefix) else _storable(log)
-        return (
-            attempt,
-            self._session,
-            event.time - event.seconds,
-            event.seconds,
-            worker,
-            status,
-            log,
-            cpu,
-            memory,
-        )
+        elif isinstance(result, BaseException):
+            error = _line_of(result)
+        final, cause = (1, event.cause) if isinstance(event, TaskEnded) else (0, None)
+        error = error and _storable(error)
+        return status, log, cpu, memory, str(event.outcome), final, error, cause
 
     def _replace(self) -> None:
         """Go on with another journal, as this one is damaged.
@@ -404,7 +401,7 @@ class Journal(History):
             UsageError: There is no other.
         """
         self._connection.close()
-        self._connection, aside = replace_damaged(self.state, self._inode)
+        self._connection, aside = replace_damaged(self.state, self._inode, durable=self._durable)
         self._damaged = False
         self._prepare()
         if aside is not None:
@@ -431,15 +428,6 @@ class Journal(History):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _failure_columns(event: TaskEnded | TaskRetried) -> tuple[Any, ...]:
-    """Return the columns that an end has in addition if it is no success."""
-    error = getattr(event.result, "error", None)
-    if isinstance(event.result, BaseException):
-        error = _line_of(event.result)
-    final, cause = (1, event.cause) if isinstance(event, TaskEnded) else (0, None)
-    return str(event.outcome), final, error and _storable(error), cause
-
-
 def _storable(text: str) -> str:
     """Return `text` in a form that UTF-8 has: the path of a file may hold any bytes."""
     return text.encode(errors="backslashreplace").decode()
@@ -463,3 +451,5 @@ def _write_file(path: str, data: bytes, *, durable: bool) -> None:
             file.flush()
             os.fsync(fd)
     os.rename(beside, path)
+    if durable:
+        sync_directories(os.path.dirname(path))

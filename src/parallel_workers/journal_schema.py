@@ -1,5 +1,7 @@
 """The journal as a file: its tables, its versions, opening it, and setting a damaged one aside.
 
+Beside it lie the locks of runs, which tell that a process is at a run.
+
 Tables of a run are clustered by ids that hold the run, the task's place in it and the number of the
 attempt, from the highest bits down. All of a run lies together then, in the order in which it is
 written, and no index has to be kept: half of what a row costs otherwise.
@@ -9,10 +11,12 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator, Sequence
 
 from parallel_workers.errors import UsageError
+from parallel_workers.wording import one_line
 
 JOURNAL = "journal.db"
 """The name of the journal in a state directory."""
@@ -28,9 +32,21 @@ TASK_SHIFT = 16
 MOST_ATTEMPTS = (1 << TASK_SHIFT) - 1
 """The highest number of an attempt that an id can hold."""
 
+_WAITING = 10.0
+"""For how many seconds at most another process may be making a journal, or setting one aside."""
+
+_LONGEST_ERROR = 200
+
+_LOOKING = 0.5
+"""For how many seconds at most somebody else who looks at the lock of a run may hold it."""
+
+FAULTS = (sqlite3.Error, UnicodeDecodeError)
+"""What a journal raises that cannot be used; the latter where the words for it are damaged, too."""
+
 MIGRATIONS = (
     """
-    -- A run, and each time that it was begun or gone on with.
+    -- A run, and each time that it was begun or gone on with. One that never was is forgotten, and
+    -- is here as long as files may be left of it.
     CREATE TABLE run (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
     CREATE TABLE session (
         number INTEGER PRIMARY KEY, run INTEGER NOT NULL, graph BLOB NOT NULL, file TEXT NOT NULL,
@@ -65,15 +81,15 @@ MIGRATIONS = (
 """What makes each version of the schema from the one before it."""
 
 
-def open_for_writing(state: str) -> tuple[sqlite3.Connection, str | None]:
+def open_for_writing(state: str, *, durable: bool = False) -> tuple[sqlite3.Connection, str | None]:
     """Open the journal of a state directory, which is made if need be; set a damaged one aside.
 
     Args:
         state: The state directory; it exists.
+        durable: Whether what is written is to survive a loss of power, too.
 
     Returns:
-        A connection on which nothing is synchronised yet, and the new path of a journal that was
-        damaged, if one was.
+        A connection, and the new path of a journal that was damaged, if one was.
 
     Raises:
         UsageError: It is not ours to write to, or cannot be written.
@@ -81,20 +97,23 @@ def open_for_writing(state: str) -> tuple[sqlite3.Connection, str | None]:
     path = f"{state}/{JOURNAL}"
     with _reasons(path), _alone_in(state):
         try:
-            return _open_or_make(path), None
-        except sqlite3.DatabaseError as error:
+            return _open_or_make(path, durable), None
+        except FAULTS as error:
             if not is_damage(error):
                 raise
             aside = set_aside(path)
-            return _open_or_make(path), aside
+            return _open_or_make(path, durable), aside
 
 
-def replace_damaged(state: str, inode: int | None) -> tuple[sqlite3.Connection, str | None]:
+def replace_damaged(
+    state: str, inode: int | None, *, durable: bool = False
+) -> tuple[sqlite3.Connection, str | None]:
     """Set the journal aside, as it has turned out to be damaged, and open another.
 
     Args:
         state: The state directory.
         inode: That of the damaged file; another run may have set it aside already.
+        durable: Whether what is written is to survive a loss of power, too.
 
     Returns:
         As `open_for_writing` does.
@@ -107,7 +126,7 @@ def replace_damaged(state: str, inode: int | None) -> tuple[sqlite3.Connection, 
     with _reasons(path), _alone_in(state):
         if inode is not None and inode_of(path) == inode:
             aside = set_aside(path)
-    connection, another = open_for_writing(state)
+    connection, another = open_for_writing(state, durable=durable)
     return connection, aside or another
 
 
@@ -126,6 +145,7 @@ def open_for_reading(state: str) -> sqlite3.Connection:
             f"there is no journal in {state}: no run has been recorded there; "
             "name another directory with --state DIR"
         )
+    _check_kind(path)
     with _reasons(path):
         try:
             connection = _connect(f"{_as_uri(path)}?mode=ro")
@@ -141,8 +161,10 @@ def open_for_reading(state: str) -> sqlite3.Connection:
     return connection
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether an error means that the file is no database any more."""
+def is_damage(error: Exception) -> bool:
+    """Return whether one of `FAULTS` means that the file is no database any more."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     # The low byte is the kind of an error, what is above it tells more.
     kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -166,6 +188,92 @@ def set_aside(path: str) -> str:
     return aside
 
 
+def sync_directories(path: str) -> None:
+    """See to it that a directory, and each one above it, is there after a loss of power."""
+    path = os.path.abspath(path)
+    while True:
+        # What we may not open is not of our making.
+        with contextlib.suppress(OSError):
+            directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        if path == os.path.dirname(path):
+            return
+        path = os.path.dirname(path)
+
+
+def lock_run(state: str, run: str) -> int:
+    """Take the lock of a run, which tells that a process is at it.
+
+    Args:
+        state: The state directory.
+        run: The id of the run.
+
+    Returns:
+        A file descriptor; the lock lasts until it is closed, at the latest until this process ends.
+
+    Raises:
+        UsageError: Another process has the lock.
+        OSError: There can be no lock.
+    """
+    path = lock_path(state, run)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not _lock(fd, _LOOKING):
+                process = os.read(fd, 20).decode(errors="replace")
+                raise UsageError(
+                    f"run {run} is running, in process {process}; wait for its end, or end it"
+                )
+            # Else whoever forgot the run has deleted the file since we opened it.
+            if os.fstat(fd).st_ino == inode_of(path):
+                with contextlib.suppress(OSError):
+                    os.truncate(fd, 0)
+                    os.write(fd, b"%d" % os.getpid())
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def lock_path(state: str, run: str) -> str:
+    """Return where the lock of a run lies: not in its directory, which people may delete."""
+    return f"{state}/locks/{run}"
+
+
+def is_locked(state: str, run: str) -> bool:
+    """Return whether a process is at a run."""
+    try:
+        fd = os.open(lock_path(state, run), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _lock(fd: int, seconds: float) -> bool:
+    """Lock a file for ourselves; return whether that could be done within some seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
 def inode_of(path: str) -> int | None:
     """Return the number of the file that has this path; None if none has."""
     try:
@@ -174,12 +282,12 @@ def inode_of(path: str) -> int | None:
         return None
 
 
-def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
+def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
     """Bring a journal to the newest version of the schema, in one transaction.
 
     Args:
         connection: A connection to it.
-        migrations: What makes each version from the one before it.
+        migrations: What makes each version from the one before it, like `MIGRATIONS`.
     """
     connection.execute("BEGIN EXCLUSIVE")
     try:
@@ -202,12 +310,13 @@ def _reasons(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f"the journal {path} cannot be used: {error.strerror}") from None
-    except sqlite3.DatabaseError as error:
+    except FAULTS as error:
+        what = one_line(str(error), _LONGEST_ERROR)
         if is_damage(error):
             raise UsageError(
-                f"the journal {path} is damaged ({error}); the next run sets it aside"
+                f"the journal {path} is damaged ({what}); the next run sets it aside"
             ) from None
-        raise UsageError(f"the journal {path} cannot be used: {error}") from None
+        raise UsageError(f"the journal {path} cannot be used: {what}") from None
 
 
 @contextlib.contextmanager
@@ -215,28 +324,57 @@ def _alone_in(state: str) -> Iterator[None]:
     """Let no two processes make a journal, or set one aside, at the same time."""
     directory = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
+        if not _lock(directory, _WAITING):
+            raise UsageError(f"the state directory {state} is locked by another process")
         yield
     finally:
         os.close(directory)
 
 
-def _open_or_make(path: str) -> sqlite3.Connection:
+def _open_or_make(path: str, durable: bool) -> sqlite3.Connection:
+    _check_kind(path)
     # What SQLite makes beside it gets the same mode. A file that is there is left to SQLite: to
     # close any descriptor of it would drop the locks that another run of this process has on it.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = _connect(_as_uri(path))
     try:
-        if _version(connection, path) < len(MIGRATIONS):
+        version = _version(connection, path)
+        if version == 0 and not durable:
             # Should the power fail now, nothing is lost but an empty journal.
             connection.execute("PRAGMA synchronous = OFF")
+        if version < len(MIGRATIONS):
             connection.execute("PRAGMA journal_mode = WAL")
-            migrate(connection)
+            migrate(connection, MIGRATIONS)
+        # With WAL, both survive our end; FULL waits for the disk at each commit.
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        if durable:
+            # One who did not care may have made it a moment ago. Without its first page on the
+            # disk, what is beside it counts for nothing after a loss of power.
+            connection.execute("PRAGMA wal_checkpoint")
+            sync_directories(os.path.dirname(path))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check_kind(path: str) -> None:
+    """Refuse what is no file, and would make SQLite wait for whoever is at its other end.
+
+    Raises:
+        UsageError: The journal, or what belongs to it, is something else.
+    """
+    for each in (path, f"{path}-wal", f"{path}-shm"):
+        try:
+            mode = os.stat(each).st_mode
+        except OSError:
+            continue
+        if not stat.S_ISREG(mode):
+            raise UsageError(
+                f"the journal {path} cannot be used: {each} is no regular file; "
+                "remove it, or name another directory with --state DIR"
+            )
 
 
 def _connect(uri: str) -> sqlite3.Connection:

@@ -10,8 +10,14 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from parallel_workers.digest import command_content, digests, function_content, graph_digest
-from parallel_workers.events import CommandResult, Event, Outcome, TaskEnded
+from parallel_workers.digest import (
+    arguments_content,
+    command_content,
+    digests,
+    function_content,
+    graph_digest,
+)
+from parallel_workers.events import GOOD, CommandResult, Event, Outcome, TaskEnded
 from parallel_workers.history import History, RunRecord
 from parallel_workers.journal import Journal, RunFacts
 from parallel_workers.plan import Plan
@@ -84,7 +90,7 @@ def begin(
         state: Its state directory.
         plan: What is run.
         found: By task, its digest.
-        file: The file of the graph; "" for one that a program made.
+        file: The file of the graph, or of the program that made it.
         jobs: How many tasks may run at once.
         before: The run that it goes on with; its lock is held by the journal already.
         decided: What of that is not done again.
@@ -113,21 +119,21 @@ def begin(
 
 def contents_of(plan: Plan) -> list[bytes | None]:
     """Return, by task, what a digest holds of its function or of the command in its definition."""
-    # By identity: a function need not be hashable.
-    plain: dict[int, bytes | None] = {}
+    # By identity: a function need not be hashable, and thousands of tasks may call the same one.
+    known: dict[int, bytes | None] = {}
     contents: list[bytes | None] = []
     for task, function in enumerate(plan.functions):
-        arguments = plan.arguments.get(task)
         if function is None:
             definition = plan.definitions[task]
             contents.append(command_content(definition.command or "", definition))
-        elif arguments is not None:
-            contents.append(function_content(function, arguments))
-        else:
-            # Thousands of tasks may call the same function with nothing.
-            if id(function) not in plain:
-                plain[id(function)] = function_content(function, None)
-            contents.append(plain[id(function)])
+            continue
+        if id(function) not in known:
+            known[id(function)] = function_content(function)
+        content = known[id(function)]
+        if content is not None and task in plan.arguments:
+            given = arguments_content(plan.arguments[task])
+            content = None if given is None else content + given
+        contents.append(content)
     return contents
 
 
@@ -141,25 +147,29 @@ class Values:
         digests: By name, the digest of each task.
 
     Attributes:
-        unfit: Names of tasks whose values could not be kept.
+        unfit: Names of tasks that will run again, as they or their values cannot be pickled.
+        all_good: Whether no task has ended in another way than well.
     """
 
     def __init__(self, journal: Journal, digests: Mapping[str, bytes]) -> None:
         self._journal = journal
         self._digests = digests
-        self.unfit: list[str] = []
+        self.unfit = [name for name, digest in digests.items() if not digest]
+        self.all_good = True
 
     def __call__(self, events: Sequence[Event]) -> None:
         """Keep the values that tasks have ended with."""
         for event in events:
-            if (
-                isinstance(event, TaskEnded)
-                and event.outcome is Outcome.SUCCEEDED
-                and event.result is not None
-            ):
-                self._keep(event.task, event.result)
+            if event.__class__ is TaskEnded:
+                if event.outcome not in GOOD:
+                    self.all_good = False
+                elif event.outcome is Outcome.SUCCEEDED and event.result is not None:
+                    self._keep(event.task, event.result)
 
     def _keep(self, task: str, value: Any) -> None:
+        if not self._digests[task]:
+            # It will run again in any case.
+            return
         if isinstance(value, CommandResult):
             # The path of its log, which is kept in the directory of the run, and no more.
             value = value._replace(log=str(value.log))

@@ -2,6 +2,8 @@
 
 import contextlib
 import signal
+import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from queue import SimpleQueue
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def _nothing(outcome: Outcome) -> None:
-    """Nothing was recorded, so that nothing is to be closed."""
+def _nothing(outcome: Outcome) -> Sequence[str]:
+    """Return that nothing is to be told, as nothing was recorded."""
+    return ()
 
 
 class Beginning(NamedTuple):
@@ -44,7 +47,7 @@ class Beginning(NamedTuple):
         earlier: By task, how many attempts earlier runs made.
         values: By task that is done, its value.
         listeners: Who is told of all events before anybody else, in order.
-        close: Told how the run ended, when it has.
+        close: Told how the run ended, when it has; returns what is to be told of its record.
     """
 
     run: str
@@ -53,7 +56,7 @@ class Beginning(NamedTuple):
     earlier: Mapping[int, int] = MappingProxyType({})
     values: Mapping[int, Any] = MappingProxyType({})
     listeners: Sequence[Listener] = ()
-    close: Callable[[Outcome], None] = _nothing
+    close: Callable[[Outcome], Sequence[str]] = _nothing
 
 
 class TaskRun:
@@ -300,9 +303,11 @@ class Run:
             self._joined = True
             if self._commands is not None:
                 self._commands.close()
+            told = self._close(Outcome.SUCCEEDED if self.succeeded else Outcome.FAILED)
+            # Nothing is left to be done: a warning may be an error to whoever is warned.
+            _warn(told)
             for shield in self._shields:
                 shield.warn()
-            self._close(Outcome.SUCCEEDED if self.succeeded else Outcome.FAILED)
         return True
 
     def cancel(self) -> None:
@@ -428,6 +433,15 @@ def _told(error: BaseException, task: str) -> Exception:
     raised = TaskRaised(f"task {shorten(task)} raised {type(error).__name__}")
     raised.__cause__ = error
     return raised
+
+
+def _warn(told: Sequence[str]) -> None:
+    """Warn whoever called us from outside this package."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and _is_ours(frame):
+        frame, level = frame.f_back, level + 1
+    for warning in told:
+        warnings.warn(warning, stacklevel=level)
 
 
 def _is_ours(frame: FrameType) -> bool:

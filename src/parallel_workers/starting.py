@@ -26,7 +26,7 @@ from parallel_workers.commands import CommandRunner
 from parallel_workers.cores import usable_cores
 from parallel_workers.driver import Driver
 from parallel_workers.errors import GraphError, UsageError
-from parallel_workers.events import Event, Listener
+from parallel_workers.events import Event, Listener, Outcome
 from parallel_workers.executors import Executor, Workers
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import Keep, Listen, Output, WorkGraph
@@ -81,6 +81,8 @@ def prepare(
     if resume and journal is None:
         raise UsageError("resume=True needs the journal of the earlier run: journal=PATH")
     plan = graph.compiled()
+    # Before anything is recorded: a run that cannot begin is none.
+    _check_bodies(plan)
     shields = [] if listen is None else [Shield(listen)]
     if journal is None:
         beginning = Beginning(run_id(time.time(), int.from_bytes(os.urandom(2))))
@@ -106,6 +108,7 @@ def prepare(
             driver.stop()
             if capture is not None:
                 capture.end()
+            beginning.close(Outcome.CANCELLED)
             raise
 
     graph.runs.append(driver.over)
@@ -134,6 +137,24 @@ def checked_jobs(jobs: int | None) -> int:
     return jobs
 
 
+def _check_bodies(plan: Plan) -> None:
+    """Refuse tasks with nothing to run.
+
+    Raises:
+        GraphError: There are some.
+    """
+    lacking = [
+        shorten(plan.names[task])
+        for task, function in enumerate(plan.functions)
+        if function is None and plan.definitions[task].command is None
+    ]
+    if lacking:
+        raise GraphError(
+            f"{plural(len(lacking), 'task')} with nothing to run; give each a function or a "
+            f"command: {', '.join(at_most(lacking, 'task'))}"
+        )
+
+
 def _bodies_of(
     plan: Plan, driver: Driver, beginning: Beginning
 ) -> tuple[list[Body], "Commands | None"]:
@@ -144,12 +165,6 @@ def _bodies_of(
     texts = {
         task: plan.definitions[task].command for task, body in enumerate(bodies) if body is None
     }
-    if lacking := [plan.names[task] for task, text in texts.items() if text is None]:
-        names = ", ".join(at_most([shorten(name) for name in lacking], "task"))
-        raise GraphError(
-            f"{plural(len(lacking), 'task')} with nothing to run; give each a function or a "
-            f"command: {names}"
-        )
     commands = Commands(beginning.run, plan.tasks, beginning.place)
     given = cast(dict[int, CommandText], texts)
     for task, body in command_bodies(plan, given, commands.runner, driver.attempt).items():

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Sequence
 from parallel_workers.errors import UsageError
 from parallel_workers.events import Outcome
 from parallel_workers.history import History, RunRecord, readable
-from parallel_workers.journal_schema import RUN_SHIFT, open_for_writing
-from parallel_workers.state import lock_run, user_name
+from parallel_workers.journal_schema import RUN_SHIFT, lock_path, lock_run, open_for_writing
+from parallel_workers.state import user_name
 
 
 class Upkeep(History):
@@ -41,13 +41,16 @@ class Upkeep(History):
         """
         now, user = time.time(), user_name()
         rows = [(self.task_id(run, name), run.session, outcome, now, user) for name in names]
-        with self._at_rest(run), self._transaction():
+        with self._at_rest(run.id), self._transaction():
             self._connection.executemany(
                 "INSERT INTO mark (task, session, outcome, time, user) VALUES (?, ?, ?, ?, ?)", rows
             )
 
     def prune(self, runs: Sequence[RunRecord]) -> list[RunRecord]:
         """Forget runs, with all that was kept of them, but none that is running.
+
+        A run is forgotten before its files are deleted: what is told of has its logs. What an
+        earlier call has left of those, since it was killed, is deleted, too.
 
         Args:
             runs: The runs.
@@ -56,37 +59,25 @@ class Upkeep(History):
             Those that were forgotten.
 
         Raises:
-            UsageError: Something cannot be deleted.
+            UsageError: Something cannot be forgotten, or not deleted.
         """
         pruned = []
         for run in runs:
             if self.is_running(run.id):
                 continue
-            with self._at_rest(run):
-                self._remove_directory(run)
-                self._delete(run)
+            with self._at_rest(run.id):
+                self._forget(run.number)
             pruned.append(run)
+        self._delete_forgotten()
         if pruned:
             # The file gets smaller only if nobody else has it open; that may be so another time.
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("VACUUM")
         return pruned
 
-    def _remove_directory(self, run: RunRecord) -> None:
-        # First, so that what could not be removed is still listed.
-        import shutil
-
-        try:
-            shutil.rmtree(self.directory(run.id))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise UsageError(
-                f"{error.filename} cannot be removed: {error.strerror}; run {run.id} is kept"
-            ) from None
-
-    def _delete(self, run: RunRecord) -> None:
-        first, last = run.number << RUN_SHIFT, (run.number + 1 << RUN_SHIFT) - 1
+    def _forget(self, run: int) -> None:
+        """Delete all that is known of a run, but that there may be files of it."""
+        first, last = run << RUN_SHIFT, (run + 1 << RUN_SHIFT) - 1
         with self._transaction():
             for table, key in (
                 *(("task", "id"), ("start", "id"), ("finish", "id")),
@@ -95,21 +86,47 @@ class Upkeep(History):
                 self._connection.execute(
                     f"DELETE FROM {table} WHERE {key} BETWEEN ? AND ?", (first, last)
                 )
-            self._connection.execute("DELETE FROM session WHERE run = ?", (run.number,))
-            self._connection.execute("DELETE FROM run WHERE number = ?", (run.number,))
+            self._connection.execute("DELETE FROM session WHERE run = ?", (run,))
+
+    def _delete_forgotten(self) -> None:
+        """Delete the files of the runs that have been forgotten."""
+        for run in self._forgotten():
+            if self.is_running(run):
+                continue
+            with self._at_rest(run):
+                # Somebody may have gone on with it in the meantime.
+                if run in self._forgotten():
+                    self._remove_directory(run)
+                    with self._transaction():
+                        self._connection.execute("DELETE FROM run WHERE id = ?", (run,))
+                    with contextlib.suppress(OSError):
+                        os.unlink(lock_path(self.state, run))
+
+    def _forgotten(self) -> list[str]:
+        sql = "SELECT id FROM run WHERE number NOT IN (SELECT run FROM session)"
+        return [run for (run,) in self._read(sql, (str,))]
+
+    def _remove_directory(self, run: str) -> None:
+        import shutil
+
+        try:
+            shutil.rmtree(self.directory(run))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise UsageError(
+                f"{error.filename or self.directory(run)} cannot be removed: "
+                f"{error.strerror or error}; run {run} is forgotten, and the next `runs prune` "
+                "tries again"
+            ) from None
 
     @contextlib.contextmanager
-    def _at_rest(self, run: RunRecord) -> Iterator[None]:
+    def _at_rest(self, run: str) -> Iterator[None]:
         """Let nobody be at a run meanwhile."""
-        directory = self.directory(run.id)
         try:
-            lock = lock_run(directory)
-        except FileNotFoundError:
-            # Its directory is gone: nobody can be at it.
-            yield
-            return
+            lock = lock_run(self.state, run)
         except OSError as error:
-            raise UsageError(f"run {run.id} cannot be locked: {error.strerror}") from None
+            raise UsageError(f"run {run} cannot be locked: {error.strerror}") from None
         try:
             yield
         finally:
