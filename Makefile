@@ -44,6 +44,7 @@ bench: $(VENV)/ready-to-bench
 	$(BIN)/python benchmarks/commands.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/load.py
+	$(BIN)/python benchmarks/journal.py
 	$(BIN)/python benchmarks/history.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/replay.py

@@ -265,6 +265,32 @@ def test_a_guardian_that_cannot_be_started_is_told_of(mark: str) -> None:
     assert told.endswith("could not be started: Too many open files\n")
 
 
+def test_inherited_files_numbered_above_the_limit_are_kept_from_the_guardian(mark: str) -> None:
+    script = """if True:
+        import os, resource, sys
+        from parallel_workers.guardian import Guardian
+        for number in (15, 60):
+            os.set_inheritable(os.dup2(1, number), True)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+        guardian = Guardian("r1")
+        guardian.mark = sys.argv[1]
+        guardian.start()
+        print(guardian.trouble, os.get_inheritable(15), os.get_inheritable(60), flush=True)
+        sys.stdin.read()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", script, mark], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as runner:
+        assert runner.stdout is not None
+        assert runner.stdout.readline() == b"None True True\n"
+        until(lambda: guardians_of(mark) != [])
+        [pid] = guardians_of(mark)
+        until(lambda: os.readlink(f"/proc/{pid}/cwd") == "/")
+        assert sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2", "3"]
+        runner.kill()
+    until(lambda: guardians_of(mark) == [])
+
+
 def test_what_is_in_given_sessions_has_not_escaped(tmp_path: Path, mark: str) -> None:
     guardian = Guardian("r1")
     guardian.mark = mark

@@ -110,13 +110,20 @@ class Guardian:
             opened.callback(os.close, source)
             reading, self._pipe = os.pipe()
             opened.callback(os.close, reading)
-            actions = [
+            actions: list[tuple[object, ...]] = [
                 (os.POSIX_SPAWN_DUP2, reading, 0),
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
                 (os.POSIX_SPAWN_DUP2, source, _SOURCE_FD),
-                *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited() if fd > _SOURCE_FD),
             ]
+            # A spawn closes no number from the limit on. Those are of a time before it was lowered.
+            limit = os.sysconf("SC_OPEN_MAX")
+            for fd in _inherited():
+                if fd >= limit:
+                    os.set_inheritable(fd, False)
+                    opened.callback(os.set_inheritable, fd, True)
+                elif fd > _SOURCE_FD:
+                    actions.append((os.POSIX_SPAWN_CLOSE, fd))
             name = f"parallel-workers, guardian of run {self._run}"
             words = ("sh", "-c", _WAIT, name, *_HUNTER, self.mark)
             self._pid = os.posix_spawn("/bin/sh", words, {}, file_actions=actions, setsid=True)

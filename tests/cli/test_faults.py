@@ -257,6 +257,7 @@ def test_where_there_is_no_room_for_a_thread_an_error_says_so(
     ended = run(tmp_path, "run", before=crowded(1))
     assert (ended.status, ended.output) == (2, "")
     assert ended.errors.startswith("error: the system allows no thread beside the first")
+    assert " failed " in run(tmp_path, "runs").output
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
 """Signals: what the children get and when, what is told, and that nothing of them is left."""
 
+import array
 import contextlib
 import fcntl
+import json
 import os
 import random
 import re
 import select
 import signal
+import socket
 import subprocess
 import termios
 from functools import partial
@@ -262,12 +265,27 @@ def test_timeout_ends_a_run_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "told").exists()
 
 
+LOUD = {
+    "loud": "head -c 1000000 /dev/zero",
+    "a": {"command": PATIENT, "after": ["loud"]},
+    "b": PATIENT,
+}
+"""Writes more than a pipe holds."""
+
+STALLED = "standard output could not be written to the end: nobody reads it"
+
+
+def outcomes(directory: Path) -> tuple[str, dict[str, str]]:
+    """What is recorded of the last run, and of its tasks."""
+    shown = json.loads(run(directory, "show", "last", "--json").output)
+    return shown["outcome"], {task["name"]: task["outcome"] for task in shown["tasks"]}
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupt_ends_a_run_whose_output_nobody_takes(
     tmp_path: Path, signum: signal.Signals
 ) -> None:
-    tasks = {"loud": "head -c 1000000 /dev/zero", "a": {"command": PATIENT, "after": ["loud"]}}
-    write_work(tmp_path, {**tasks, "b": PATIENT})
+    write_work(tmp_path, LOUD)
     reader, writer = os.pipe()
     with started(tmp_path, "run", "-j", "3", "--grace", "0.2", stdout=writer) as program:
         program.wait_for("b.up")
@@ -277,7 +295,97 @@ def test_an_interrupt_ends_a_run_whose_output_nobody_takes(
         assert program.left_behind() == []
     os.close(reader)
     os.close(writer)
-    assert (ended.status, ended.errors) == (128 + signum, "")
+    assert (ended.status, ended.errors) == (128 + signum, f"warning: {STALLED}\n")
+    told = {"loud": "succeeded", "a": "cancelled", "b": "cancelled"}
+    assert outcomes(tmp_path) == ("cancelled", told)
+
+
+def test_an_interrupt_ends_a_run_of_which_nobody_reads_anything(tmp_path: Path) -> None:
+    write_work(tmp_path, LOUD)
+    reader, writer = os.pipe()
+    with started(
+        tmp_path, "run", "-j", "3", "--grace", "0.2", stdout=writer, stderr=writer
+    ) as program:
+        program.wait_for("b.up")
+        until(lambda: select.select([reader], [], [], 0)[0] != [])
+        program.send(signal.SIGTERM)
+        assert program.end().status == 143
+    os.close(reader)
+    os.close(writer)
+    assert outcomes(tmp_path)[0] == "cancelled"
+
+
+def test_an_interrupt_ends_a_run_that_is_stuck_for_good_with_its_journal_closed(
+    tmp_path: Path,
+) -> None:
+    """What can be opened only once has no other way to be left than with the program."""
+    write_work(tmp_path, LOUD)
+    reader, writer = socket.socketpair()
+    with (
+        reader,
+        writer,
+        started(tmp_path, "run", "-j", "3", "--grace", "0.2", stdout=writer) as program,
+    ):
+        program.wait_for("b.up")
+        until(lambda: select.select([reader], [], [], 0)[0] != [])
+        program.send(signal.SIGTERM)
+        ended = program.end()
+        assert program.left_behind() == []
+    assert (ended.status, ended.errors) == (143, "")
+    outcome, tasks = outcomes(tmp_path)
+    assert (outcome, tasks["loud"]) == ("cancelled", "succeeded")
+
+
+def test_an_interrupt_ends_a_run_whose_events_nobody_takes_and_all_is_recorded(
+    tmp_path: Path,
+) -> None:
+    names = [f"t{number}" for number in range(1500)]
+    write_work(tmp_path, {**dict.fromkeys(names, "true"), "a": PATIENT})
+    reader, writer = os.pipe()
+    with started(
+        tmp_path,
+        *("run", "-j", "2", "--grace", "0.2", "--events", f"/dev/fd/{writer}"),
+        pass_fds=[writer],
+    ) as program:
+        os.close(writer)
+        program.wait_for("a.up")
+        until(lambda: _holds(reader) > 60_000)
+        program.send(signal.SIGTERM)
+        ended = program.end()
+        assert program.left_behind() == []
+    os.close(reader)
+    assert ended.status == 143
+    told = "warning: the file of events could not be written to the end: nobody reads it\n"
+    assert ended.errors == told
+    assert " cancelled" in ended.output.splitlines()[-1]
+    outcome, tasks = outcomes(tmp_path)
+    assert (outcome, tasks["a"]) == ("cancelled", "cancelled")
+    assert None not in tasks.values()
+
+
+def test_an_interrupt_ends_a_run_that_cannot_begin_to_tell(tmp_path: Path) -> None:
+    """What has been done before is told by the thread that hears of signals."""
+    names = [f"t{number}" for number in range(1500)]
+    write_work(tmp_path, {**dict.fromkeys(names, "true"), "last": "exit 1"})
+    assert run(tmp_path, "run", "-k").status == 1
+    reader, writer = os.pipe()
+    with started(
+        tmp_path, "run", "--resume", "--events", f"/dev/fd/{writer}", pass_fds=[writer]
+    ) as program:
+        os.close(writer)
+        until(lambda: _holds(reader) > 60_000)
+        program.send(signal.SIGTERM)
+        ended = program.end()
+    os.close(reader)
+    assert ended.status == 143
+    assert outcomes(tmp_path)[0] == "cancelled"
+
+
+def _holds(pipe: int) -> int:
+    """Return how many bytes lie in a pipe."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -91,9 +91,69 @@ def test_what_is_asked_for_is_done_again_with_all_behind_it(chain: Path) -> None
     assert told(chain) == ["b", "c"]
     run(chain, "run", "--again", "c", "a")
     assert told(chain) == ["a", "b", "c"]
-    wrong = run(chain, "run", "--again", "x")
-    assert (wrong.status, told(chain)) == (2, [])
-    assert "--again x: there is no such task" in wrong.errors
+
+
+def test_names_behind_again_are_to_be_done_again_and_those_before_it_alone_run(
+    chain: Path,
+) -> None:
+    run(chain, "run", "--resume")
+    told(chain)
+    assert run(chain, "run", "work.json", "b", "--again", "a", "b", "-j", "1").status == 0
+    assert told(chain) == ["a", "b"]
+    assert run(chain, "run", "--again", "c", "-k", "work.json", "c").status == 0
+    assert told(chain) == ["c"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--again", "x"],
+        ["--again", "a", "other.json"],
+        ["-n", "--again", "x"],
+        ["b", "--again", "c"],
+        ["other.json", "--again", "x"],
+    ],
+)
+def test_what_cannot_be_done_again_is_an_error(chain: Path, arguments: list[str]) -> None:
+    """Also where nothing has been done yet, and where a task is there that is not to be run."""
+    (chain / "other.json").write_text((chain / "work.json").read_text())
+    told(chain)
+    ended = run(chain, "run", *arguments)
+    assert (ended.status, ended.output, told(chain)) == (2, "", [])
+    name = arguments[-1]
+    assert ended.errors.startswith(f"error: --again {name}: there is no such task in what is run;")
+    assert ended.errors.count("\n") == 1
+
+
+def test_a_file_behind_again_is_none(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"tasks": {"a": "true"}}')
+    ended = run(tmp_path, "run", "--again", "a", "other.json")
+    assert ended.status == 2
+    assert ended.errors.endswith("; what follows --again are names of tasks\n")
+
+
+def test_a_name_that_looks_like_an_option_can_be_done_again(tmp_path: Path) -> None:
+    write_work(tmp_path, {"-k": "echo k >> told", "--again": "echo again >> told"})
+    run(tmp_path, "run", "-j", "1")
+    told(tmp_path)
+    assert run(tmp_path, "run", "--again", "-k").status == 0
+    assert told(tmp_path) == ["k"]
+    assert run(tmp_path, "run", "--again=--again").status == 0
+    assert told(tmp_path) == ["again"]
+    assert run(tmp_path, "run", "--resume", "--", "--again", "-k").output.startswith("0 succeeded")
+
+
+def test_why_tasks_run_is_said_as_it_is(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "true"})
+    for arguments, reason in (
+        ("--resume", "this run is the first"),
+        ("--resume", ""),
+        ("-j1", "--resume was not given"),
+        ("--no-journal", "--resume was not given"),
+        ("-n", "--resume was not given"),
+    ):
+        line = run(tmp_path, "run", arguments, "--explain").output.splitlines()[0]
+        assert line == (f"a: runs: {reason}" if reason else "a: cached")
 
 
 def test_a_mark_is_honoured_and_kept_as_what_it_is(tmp_path: Path) -> None:

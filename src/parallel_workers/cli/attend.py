@@ -8,8 +8,8 @@ a hurry: timeout(1) sends its signal to us and to our group, a terminal that is 
 both send SIGHUP.
 Each worker still comes back with what its child did, so that every task has its outcome. A
 handler does nothing but put the signal into the queue that this thread waits on. Where a worker
-does not come back, since it tells of its task and whoever reads our output has stopped to read,
-that is given up soon after the last child has ended.
+does not come back, since it tells of its task and whoever reads what we write has stopped to read,
+that reader is given up once children have been killed; if even this does not help, the run is left.
 
 Ctrl-Z. Children do not hear it, since they have no terminal. They are stopped first, and we then as
 if nobody had heard the signal, so that the shell sees what it waits for. SIGCONT lets all go on.
@@ -33,6 +33,7 @@ from parallel_workers.driver import Driver, clock
 from parallel_workers.durations import format_duration
 from parallel_workers.events import Event, RunEnded
 from parallel_workers.guardian import Guardian, send
+from parallel_workers.reports.output import Output
 from parallel_workers.reports.phrases import name_of
 from parallel_workers.reports.progress import Progress
 from parallel_workers.wording import plural, printable
@@ -54,7 +55,8 @@ PATIENCE = 0.5
 """Seconds to wait until the status can be taken from a terminal; one that is stuck keeps it."""
 
 LAST_WORDS = 2.0
-"""Seconds that there are, once children have been killed, to tell of their ends."""
+"""Seconds that there are, once children have been killed, to tell of their ends; readers that take
+nothing have half of it."""
 
 
 class Attendant:
@@ -64,15 +66,28 @@ class Attendant:
         children: The children of the run.
         guardian: The guardian of the run.
         progress: What draws the status.
+        outputs: What is written to while the run goes on.
+        delay: Returns why the run cannot be recorded at present; None while it can be.
 
     Attributes:
         gave_up: Whether the run was left before all of it was told.
     """
 
-    def __init__(self, children: Children, guardian: Guardian, progress: Progress) -> None:
+    def __init__(
+        self,
+        children: Children,
+        guardian: Guardian,
+        progress: Progress,
+        outputs: Sequence[Output],
+        delay: Callable[[], str | None],
+    ) -> None:
         self._children = children
         self._guardian = guardian
         self._progress = progress
+        self._outputs = outputs
+        self._delay = delay
+        self._told_delay: str | None = None
+        self._attends = False
         self._inbox: SimpleQueue[signal.Signals | None] = SimpleQueue()
         self._escalation: list[tuple[float, signal.Signals | None]] = []
         self._first: signal.Signals | None = None
@@ -94,6 +109,7 @@ class Attendant:
         Returns:
             The signal that ended the run early, if one did.
         """
+        self._attends = True
         while not self._left:
             try:
                 message = self._inbox.get(timeout=self._patience())
@@ -124,6 +140,7 @@ class Attendant:
     def _patience(self) -> float:
         """Return the seconds until something is due here, after doing what is due now."""
         self._guardian.keep()
+        self._tell_delay()
         wait = self._progress.tick()
         wait = LONGEST_NAP if wait is None else min(wait, LONGEST_NAP)
         if self._escalation:
@@ -150,9 +167,15 @@ class Attendant:
                 self._escalation = [(now + LAST_WORDS, None)]
 
     def _tell_all(self, signum: signal.Signals) -> None:
+        if signum is signal.SIGKILL:
+            self._hurry_readers()
         self._children.tell_all(signum)
         for pid in self._guardian.escaped(self._children.alive):
             send(signum, pid)
+
+    def _hurry_readers(self) -> None:
+        for output in self._outputs:
+            output.patience = LAST_WORDS / 2
 
     def _anything_left(self) -> bool:
         """Return whether a process is left of an interrupted run; if it has had its time, kill it.
@@ -194,8 +217,17 @@ class Attendant:
             done.set()
 
     def _tell_where(self, driver: Driver) -> None:
-        """Say where the run stands, without waiting for whoever does not read it."""
-        text = standing(driver, self._children.alive)
+        self._tell_aside(standing(driver, self._children.alive))
+
+    def _tell_delay(self) -> None:
+        """Say so when the run cannot be recorded, once for each reason."""
+        delay = self._delay()
+        if delay is not None and delay != self._told_delay:
+            self._told_delay = delay
+            self._tell_aside(f"warning: {delay}")
+
+    def _tell_aside(self, text: str) -> None:
+        """Say something, without waiting for whoever does not read it."""
 
         def tell_it() -> None:
             with self._terminal_clear():
@@ -209,6 +241,9 @@ class Attendant:
 
         def hear(signum: int, frame: FrameType | None) -> None:
             self._inbox.put(signal.Signals(signum))
+            # Nobody looks into the inbox yet: this thread may itself be held up by a reader.
+            if signum in ENDING and not self._attends:
+                self._hurry_readers()
 
         before = {
             signum: signal.signal(signum, hear)

@@ -3,12 +3,11 @@
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from parallel_workers.bodies import CommandText, command_bodies
 from parallel_workers.children import Children
 from parallel_workers.cli.attend import Attendant
-from parallel_workers.cli.console import tell
 from parallel_workers.cli.keeping import Keeping
 from parallel_workers.commands import CommandRunner
 from parallel_workers.driver import Driver
@@ -19,7 +18,7 @@ from parallel_workers.frontier import Frontier
 from parallel_workers.guardian import Guardian
 from parallel_workers.plan import Plan
 from parallel_workers.reports.ndjson import EventLines
-from parallel_workers.reports.output import Output
+from parallel_workers.reports.output import Output, non_blocking
 from parallel_workers.reports.progress import Progress
 from parallel_workers.reports.style import choose_style
 from parallel_workers.reports.summary import Summary
@@ -59,14 +58,15 @@ def conduct(
         UsageError: The system allows no thread.
     """
     fd = sys.stderr.fileno() if events_only else sys.stdout.fileno()
-    out = Output(fd)
+    out, errors = Output(non_blocking(fd)), Output(non_blocking(sys.stderr.fileno()))
     terminal = find_terminal(fd, os.environ)
     style = choose_style(sys.stdout.encoding, terminal, os.environ)
     progress = Progress(out, style, terminal)
     summary = Summary(rerun)
     children = Children(grace, expected=plan.tasks)
     guardian = Guardian(keeping.run)
-    attendant = Attendant(children, guardian, progress)
+    outputs = [out, errors] if events is None else [out, errors, events]
+    attendant = Attendant(children, guardian, progress, outputs, keeping.delay)
     frontier = Frontier.of(plan, keep_going=keep_going, done=keeping.done)
     journal = keeping.journal
     listeners: list[Listener] = [progress, summary, attendant.listen]
@@ -85,30 +85,32 @@ def conduct(
     with attendant.hearing():
         guardian.start()
         driver.begin(keeping.run)
-        workers = ThreadsExecutor().start(driver, list(bodies.values()))
+        try:
+            workers = ThreadsExecutor().start(driver, list(bodies.values()))
+        except UsageError:
+            keeping.close(Outcome.FAILED)
+            raise
         signum = attendant.wait(driver)
         if signum is None:
             guardian.release()
-        if signum is not None and attendant.gave_up:
-            return 128 + signum
-        workers.join()
-    children.close()
-    progress.close()
-    out.write(style.encode(summary.text(style)))
-    if out.broken is not None:
-        tell(f"warning: standard output could not be written to the end: {out.broken}")
-    if guardian.trouble is not None:
-        tell(f"warning: {guardian.trouble}")
-    if events is not None and events.broken is not None:
-        tell(f"warning: the file of events could not be written to the end: {events.broken}")
+        if not attendant.gave_up:
+            workers.join()
     if signum is not None:
         outcome, status = Outcome.CANCELLED, 128 + signum
     elif summary.all_succeeded:
         outcome, status = Outcome.SUCCEEDED, 0
     else:
         outcome, status = Outcome.FAILED, 1
-    incomplete = _close(keeping, outcome)
-    return 3 if incomplete and status == 0 else status
+    # First of all, since the rest may have to wait for whoever reads it.
+    keeping.close(outcome)
+    if attendant.gave_up:
+        return status
+    children.close()
+    progress.close()
+    out.write(style.encode(summary.text(style)))
+    for warning in _warnings(out, events, guardian, keeping):
+        errors.write(f"warning: {warning}\n".encode(sys.stderr.encoding, "backslashreplace"))
+    return 3 if keeping.missing is not None and status == 0 else status
 
 
 def open_events(file: str) -> Output:
@@ -121,22 +123,24 @@ def open_events(file: str) -> Output:
         UsageError: It cannot be written.
     """
     if file == "-":
-        return Output(sys.stdout.fileno())
+        return Output(non_blocking(sys.stdout.fileno()))
     try:
-        return Output(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666))
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise UsageError(f"--events {file}: cannot be written: {error.strerror}") from None
+    return Output(non_blocking(fd))
 
 
-def _close(keeping: Keeping, outcome: Outcome) -> bool:
-    """Close the journal; say what it lacks, and return whether it lacks something."""
-    missing = [keeping.trouble]
-    if keeping.journal is not None:
-        keeping.journal.close(outcome)
-        for warning in keeping.journal.warnings:
-            tell(f"warning: {warning}")
-        missing = [keeping.journal.incomplete, keeping.logs.trouble]
-    told = "; ".join(what for what in missing if what is not None)
-    if told:
-        tell(f"warning: not all was recorded: {told}")
-    return bool(told)
+def _warnings(
+    out: Output, events: Output | None, guardian: Guardian, keeping: Keeping
+) -> Iterator[str]:
+    """Yield what went wrong beside the tasks, each in a line."""
+    if out.broken is not None:
+        yield f"standard output could not be written to the end: {out.broken}"
+    if guardian.trouble is not None:
+        yield guardian.trouble
+    if events is not None and events.broken is not None:
+        yield f"the file of events could not be written to the end: {events.broken}"
+    yield from keeping.journal.warnings if keeping.journal is not None else ()
+    if keeping.missing is not None:
+        yield f"not all was recorded: {keeping.missing}"

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from parallel_workers.bodies import CommandText
 from parallel_workers.cli.console import tell
+from parallel_workers.cli.waiting import said_if_long
 from parallel_workers.errors import UsageError
 from parallel_workers.graph import WorkGraph
 from parallel_workers.logs import KeptLogs, Logs, PassingLogs
 from parallel_workers.plan import Plan
-from parallel_workers.resume import Resumption
 from parallel_workers.state import new_passing_run
 from parallel_workers.wording import shorten
 
@@ -59,6 +59,26 @@ class Keeping(NamedTuple):
     done: Collection[int] = frozenset()
     earlier: Mapping[int, int] = {}
     reasons: Mapping[int, str] = {}
+
+    @property
+    def missing(self) -> str | None:
+        """What is not recorded, in a line, once it is closed; None if all is."""
+        if self.journal is None:
+            return self.trouble
+        found = [what for what in (self.journal.incomplete, self.logs.trouble) if what is not None]
+        return "; ".join(found) or None
+
+    def delay(self) -> str | None:
+        """Return why nothing can be recorded at present, in a line; None while it can be."""
+        trouble = None if self.journal is None else self.journal._trouble
+        if trouble is None:
+            return None
+        return f"the journal cannot be written: {trouble}; the run goes on, and it is tried again"
+
+    def close(self, outcome: str) -> None:
+        """Record how the run ended, if it is recorded."""
+        if self.journal is not None:
+            self.journal.close(outcome)
 
 
 class Prepared(NamedTuple):
@@ -110,7 +130,8 @@ def keep(
     from parallel_workers.journal import Journal
 
     try:
-        journal = Journal.open(wishes.state, durable=wishes.durable)
+        with said_if_long(wishes.state):
+            journal = Journal.open(wishes.state, durable=wishes.durable)
     except UsageError as error:
         if wishes.resume:
             raise
@@ -134,6 +155,7 @@ def foresee(
     Raises:
         UsageError: What was recorded is asked for, and is not there.
     """
+    from parallel_workers import recording
     from parallel_workers.history import History
 
     keeping = Keeping("", "", PassingLogs(""))
@@ -144,9 +166,10 @@ def foresee(
             raise
         return Prepared(plan, list(commands), []), keeping
     prepared = prepare(graph, plan, commands, path, history)
+    again = numbers_of(wishes.again, prepared.plan)
     before = resumed(history, wishes, path) if wishes.resume else None
     if before is not None:
-        done, reasons = decide(history, before, prepared, wishes.again)
+        done, reasons = recording.decide(history, before, prepared.plan, prepared.digests, again)
         keeping = keeping._replace(done=done, reasons=reasons)
     return prepared, keeping
 
@@ -216,28 +239,24 @@ def resumed(history: "History", wishes: Wishes, path: str) -> "RunRecord | None"
     return earlier_run(history, path)
 
 
-def decide(
-    history: "History", run: "RunRecord", prepared: Prepared, again: Collection[str]
-) -> Resumption:
-    """Return what of a run is not done again, and why the rest is.
+def numbers_of(again: Collection[str], plan: Plan) -> set[int]:
+    """Return the tasks that are to be done again.
 
     Args:
-        history: What is known of it.
-        run: The run.
-        prepared: What is to be run now.
-        again: Names of tasks that are done again in any case.
+        again: Their names.
+        plan: What is run.
 
     Raises:
         UsageError: There is no task of such a name.
     """
-    from parallel_workers import recording
-
-    numbers = {name: task for task, name in enumerate(prepared.plan.names)}
+    numbers = {name: task for task, name in enumerate(plan.names)} if again else {}
     for name in again:
         if name not in numbers:
-            raise UsageError(f"--again {shorten(name)}: there is no such task in what is run")
-    asked = {numbers[name] for name in again}
-    return recording.decide(history, run, prepared.plan, prepared.digests, asked)
+            raise UsageError(
+                f"--again {shorten(name)}: there is no such task in what is run; "
+                "FILE, and TASKs that alone are to be run, stand before --again"
+            )
+    return {numbers[name] for name in again}
 
 
 def record(journal: "Journal", wishes: Wishes, prepared: Prepared, path: str, jobs: int) -> Keeping:
@@ -251,16 +270,18 @@ def record(journal: "Journal", wishes: Wishes, prepared: Prepared, path: str, jo
         jobs: How many tasks may run at once.
 
     Raises:
-        UsageError: The run to go on with is not there, or somebody else is at it.
+        UsageError: The run to go on with is not there, or somebody else is at it; or there is no
+            task of a name that was given.
     """
     from parallel_workers import recording
 
+    again = numbers_of(wishes.again, prepared.plan)
     before = resumed(journal, wishes, path) if wishes.resume else None
     decided = None
     if before is not None:
         # What another process did until now is known only once it is not at it any more.
         journal.lock(before.id)
-        decided = decide(journal, before, prepared, wishes.again)
+        decided = recording.decide(journal, before, prepared.plan, prepared.digests, again)
     elif wishes.resume:
         tell(f"there is no earlier run of {path}; this is the first")
     kept = recording.begin(

@@ -6,6 +6,7 @@ import click
 
 from parallel_workers.cli.console import show
 from parallel_workers.cli.records import run_argument, state_option
+from parallel_workers.cli.waiting import said_if_long
 from parallel_workers.errors import UsageError
 from parallel_workers.events import Outcome
 from parallel_workers.upkeep import Upkeep
@@ -26,7 +27,8 @@ def command(run_id: str, tasks: Sequence[str], state: str, succeeded: bool, fail
     if succeeded == failed:
         raise UsageError("say what became of them: --succeeded or --failed")
     outcome = Outcome.SUCCEEDED if succeeded else Outcome.FAILED
-    upkeep = Upkeep.open(state)
+    with said_if_long(state):
+        upkeep = Upkeep.open(state)
     run = upkeep.find_run(run_id)
     upkeep.mark(run, tasks, outcome)
     what = shorten(tasks[0]) if len(tasks) == 1 else plural(len(tasks), "task")

@@ -32,10 +32,37 @@ from parallel_workers.plan import Plan
 from parallel_workers.state import STATE_DIRECTORY, remove_run
 from parallel_workers.wording import one_line, shorten
 
-_NEW = "this run is the first"
+
+class _RunCommand(click.Command):
+    """The command, whose option --again takes all names up to the next option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take apart what was typed."""
+        return super().parse_args(ctx, _repeat("--again", args))
 
 
-@click.command(short_help="Run a work graph.")
+def _repeat(option: str, args: Sequence[str]) -> list[str]:
+    """Return arguments with an option before each of the words that follow it, as click wants it.
+
+    >>> _repeat("--again", ["work.json", "--again", "a", "b", "-k"])
+    ['work.json', '--again', 'a', '--again', 'b', '-k']
+    """
+    repeated: list[str] = []
+    behind = first = False
+    for place, word in enumerate(args):
+        if word[:1] == "-" and not first:
+            if word == "--":
+                return [*repeated, *args[place:]]
+            behind = first = word == option
+        elif behind:
+            if not first:
+                repeated.append(option)
+            first = False
+        repeated.append(word)
+    return repeated
+
+
+@click.command(short_help="Run a work graph.", cls=_RunCommand)
 @click.argument("file_and_tasks", nargs=-1, metavar="[FILE] [TASK]...")
 @jobs_option
 @click.option("-k", "--keep-going", is_flag=True, help="Go on with what no failure is before.")
@@ -73,8 +100,8 @@ _NEW = "this run is the first"
 @click.option(
     "--again",
     multiple=True,
-    metavar="TASK",
-    help="Go on, and do TASK and all behind it again.",
+    metavar="TASK...",
+    help="Go on, and do the TASKs that follow, and all behind them, again.",
 )
 @click.option("--explain", is_flag=True, help="Say of each task why it runs, or does not.")
 @format_option
@@ -116,10 +143,7 @@ def command(
     _refuse_two(what)
     if directory is not None:
         _go_to(directory)
-    path, names = find_input(file_and_tasks)
-    if again:
-        # `--again a b`: what follows is meant, too, and not a choice of what to run.
-        again, names = (*again, *names), []
+    path, names = _find_input(file_and_tasks, again)
     wishes = Wishes(
         state, durable, resume or resume_run is not None or bool(again), resume_run, again
     )
@@ -135,7 +159,7 @@ def command(
     if dry_run:
         prepared, keeping = foresee(wishes, graph, plan, commands, path)
         if explain:
-            _explain(prepared.plan, keeping)
+            _explain(prepared.plan, keeping, wishes)
         else:
             _print_order(prepared, jobs, keeping)
         return
@@ -147,7 +171,7 @@ def command(
     else:
         prepared, keeping = keep(wishes, graph, plan, commands, path, jobs)
     if explain:
-        _explain(prepared.plan, keeping)
+        _explain(prepared.plan, keeping, wishes)
     status = conduct(
         prepared.plan,
         prepared.commands,
@@ -164,10 +188,11 @@ def command(
     ctx.exit(status)
 
 
-def _explain(plan: Plan, keeping: Keeping) -> None:
+def _explain(plan: Plan, keeping: Keeping, wishes: Wishes) -> None:
     """Print of each task why it runs, or that it does not."""
+    new = "this run is the first" if wishes.resume else "--resume was not given"
     for task, name in enumerate(plan.names):
-        reason = "cached" if task in keeping.done else f"runs: {keeping.reasons.get(task, _NEW)}"
+        reason = "cached" if task in keeping.done else f"runs: {keeping.reasons.get(task, new)}"
         show(f"{shorten(name, 200)}: {reason}")
 
 
@@ -182,6 +207,15 @@ def _seconds(grace: str) -> float:
         return parse_duration(grace)
     except ValueError as error:
         raise UsageError(f"--grace {grace}: {error}") from None
+
+
+def _find_input(arguments: Sequence[str], again: Sequence[str]) -> tuple[str, list[str]]:
+    try:
+        return find_input(arguments)
+    except UsageError as error:
+        if again and not arguments:
+            raise UsageError(f"{error}; what follows --again are names of tasks") from None
+        raise
 
 
 def _go_to(directory: str) -> None:

@@ -37,11 +37,13 @@ def prune(state: str, keep: int | None, older: str | None) -> None:
 
     Only what neither --keep nor --older keeps is forgotten.
     """
+    from parallel_workers.cli.waiting import said_if_long
     from parallel_workers.upkeep import Upkeep
 
     if keep is None and older is None:
         raise UsageError("say what to keep, with --keep N or --older TIME")
-    upkeep = Upkeep.open(state)
+    with said_if_long(state):
+        upkeep = Upkeep.open(state)
     runs = upkeep.runs()
     if older is not None:
         latest = time.time() - _seconds(older)
