@@ -2,7 +2,15 @@ from typing import Any
 
 import pytest
 
-from parallel_workers.definition import FIELDS, PLAIN, Definition, check_name, read_field
+from parallel_workers.definition import (
+    ATTRIBUTES,
+    PLAIN,
+    Definition,
+    Retries,
+    check_name,
+    read_field,
+)
+from parallel_workers.durations import LONGEST
 from parallel_workers.errors import FieldError
 
 
@@ -15,6 +23,16 @@ from parallel_workers.errors import FieldError
         ("duration", "1h 30m", 5400.0),
         ("duration", 0, 0.0),
         ("retries", 0, 0),
+        ("retries", {"times": 3}, 3),
+        ("retries", {"times": 3, "delay": "1m", "backoff": 2}, Retries(3, 60.0, 2.0)),
+        ("retries", {"times": 1, "jitter": 0.5, "on": [75]}, Retries(1, jitter=0.5, on=(75,))),
+        ("retries", Retries(2, delay=1.0), Retries(2, delay=1.0)),
+        ("pool", "db", "db"),
+        ("pool", {"db": 1}, "db"),
+        ("pool", {"db": 1, "net": 4}, {"db": 1, "net": 4}),
+        ("pool", {}, None),
+        ("allow-failure", True, True),
+        ("always", False, False),
         ("timeout", 0.5, 0.5),
         ("vars", {"x": [1, None, {"y": "é"}]}, {"x": [1, None, {"y": "é"}]}),
     ],
@@ -44,6 +62,19 @@ def test_a_field_is_kept_in_one_form(field: str, value: Any, kept: Any) -> None:
         ("retries", -3, ()),
         ("retries", 1.5, ()),
         ("retries", True, ()),
+        ("retries", {}, ()),
+        ("retries", {"times": -1}, ("times",)),
+        ("retries", {"times": 1, "dealy": 1}, ("dealy",)),
+        ("retries", {"times": 1, "delay": "soon"}, ("delay",)),
+        ("retries", {"times": 1, "backoff": 0.5}, ("backoff",)),
+        ("retries", {"times": 1, "jitter": 1.5}, ("jitter",)),
+        ("retries", {"times": 1, "on": []}, ("on",)),
+        ("retries", {"times": 1, "on": [1, 256]}, ("on", 1)),
+        ("pool", {"db": 0}, ("db",)),
+        ("pool", {"db": True}, ("db",)),
+        ("pool", {"a\nb": 1}, ()),
+        ("allow-failure", "yes", ()),
+        ("always", 1, ()),
         ("timeout", 0, ()),
         ("timeout", "never", ()),
         ("pool", 5, ()),
@@ -62,6 +93,16 @@ def test_what_a_field_cannot_hold_is_an_error_at_its_place(
     with pytest.raises(FieldError) as caught:
         read_field(field, value)
     assert caught.value.place == place
+
+
+def test_a_pause_grows_by_the_backoff_and_spreads_by_the_jitter() -> None:
+    retries = Retries(5, delay=2.0, backoff=3.0, jitter=0.5)
+    assert [retries.pause(failures, 0.5) for failures in (1, 2, 3)] == [2.0, 6.0, 18.0]
+    assert (retries.pause(1, 0.0), retries.pause(1, 1.0)) == (1.0, 3.0)
+
+
+def test_a_pause_has_an_end_after_any_number_of_failures() -> None:
+    assert Retries(10**6, delay=1.0, backoff=2.0).pause(10**6, 0.5) == LONGEST
 
 
 def test_free_data_that_holds_itself_does_not_hang() -> None:
@@ -96,7 +137,7 @@ def test_names_that_no_line_can_show_are_refused(name: object, why: str) -> None
 
 
 def test_every_field_can_be_read() -> None:
-    assert tuple(FIELDS) == Definition._fields
+    assert tuple(ATTRIBUTES.values()) == Definition._fields
 
 
 def test_definitions_that_say_the_same_are_equal() -> None:

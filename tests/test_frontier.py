@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from parallel_workers import pools
 from parallel_workers.frontier import (
+    DELAYED,
     FAILED,
     READY,
     RUNNING,
@@ -70,7 +72,7 @@ def test_a_failure_stops_what_has_not_started_and_lets_run_what_runs() -> None:
 
 
 def test_keeping_going_skips_only_what_depends_on_the_failure() -> None:
-    frontier = Frontier([[2], [3], [4], [4], []], [0, 0, 1, 1, 2], tasks=5, keep_going=True)
+    frontier = Frontier([[2], [3], [4], [4], []], [0, 0, 1, 1, 2], tasks=5, most_failures=None)
     assert frontier.step([], 2) == [0, 1]
     assert frontier.step([~0], 2) == []
     assert frontier.skipped == [2]
@@ -132,7 +134,9 @@ def test_a_gate_opens_when_the_last_task_before_it_ends() -> None:
 
 def test_a_failure_before_a_gate_skips_all_behind_it_and_names_the_cause() -> None:
     gate = 4
-    frontier = Frontier([[gate], [gate], [], [], [2, 3]], [0, 0, 1, 1, 2], tasks=4, keep_going=True)
+    frontier = Frontier(
+        [[gate], [gate], [], [], [2, 3]], [0, 0, 1, 1, 2], tasks=4, most_failures=None
+    )
     frontier.step([], 4)
     frontier.step([0], 4)
     assert frontier.step([~1], 4) == []
@@ -141,20 +145,121 @@ def test_a_failure_before_a_gate_skips_all_behind_it_and_names_the_cause() -> No
 
 
 def test_a_pool_is_never_exceeded_and_no_room_is_wasted_on_it() -> None:
-    frontier = fan(4, pool_of={0: 0, 1: 0, 2: 0}, limits=[1])
+    frontier = fan(4, needs={0: {0: 1}, 1: {0: 1}, 2: {0: 1}}, limits=[1])
     assert frontier.step([], 3) == [0, 3]
     assert frontier.step([0], 2) == [1]
     assert frontier.step([1], 2) == [2]
 
 
 def test_the_best_of_those_parked_in_a_pool_comes_first() -> None:
-    frontier = Frontier(
-        [[], [], [], [0]], [1, 0, 0, 0], tasks=4, pool_of={0: 0, 1: 0, 2: 0}, limits=[1]
-    )
+    needs = {0: {0: 1}, 1: {0: 1}, 2: {0: 1}}
+    frontier = Frontier([[], [], [], [0]], [1, 0, 0, 0], tasks=4, needs=needs, limits=[1])
     assert frontier.step([], 4) == [1, 3]
     assert frontier.step([3], 4) == []
     assert frontier.step([1], 4) == [0]
     assert frontier.step([0], 4) == [2]
+
+
+def test_a_task_takes_all_units_that_it_needs_or_none() -> None:
+    frontier = fan(3, needs={0: {0: 1}, 1: {0: 1, 1: 2}, 2: {1: 1}}, limits=[1, 2])
+    assert frontier.step([], 3) == [0, 2]
+    assert frontier.step([0], 3) == []
+    assert frontier.step([2], 3) == [1]
+
+
+def test_a_task_that_fits_does_not_wait_for_a_better_one_that_does_not() -> None:
+    frontier = fan(3, needs={0: {0: 1}, 1: {0: 3}, 2: {0: 2}}, limits=[3])
+    assert frontier.step([], 3) == [0, 2]
+    assert frontier.ready == 0
+
+
+def test_units_are_kept_back_for_a_task_that_was_passed_over_many_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pools, "PATIENCE", 3)
+    needs = {0: {0: 1}, 1: {0: 2}} | {task: {0: 1} for task in range(2, 9)}
+    frontier = fan(10, needs=needs, limits=[2])
+    assert frontier.step([], 2) == [0, 2]
+    assert frontier.step([0], 1) == [3]
+    assert frontier.step([2], 1) == [4]
+    # Task 1 was passed over three times: now a unit lies idle, and what needs none goes on.
+    assert frontier.step([3], 1) == [9]
+    assert frontier.step([4], 2) == [1]
+    assert frontier.step([1], 2) == [5, 6]
+
+
+def test_a_forgiven_failure_counts_as_a_success_for_all_but_itself() -> None:
+    frontier = chain(2, forgiven={0})
+    assert frontier.step([], 1) == [0]
+    assert frontier.step([~0], 1) == [1]
+    assert frontier.state_of(0) == FAILED
+    assert not frontier.closing
+
+
+def test_what_runs_always_runs_after_a_failure_and_nothing_else_does() -> None:
+    frontier = Frontier([[2], [], [3], []], [0, 0, 1, 1], tasks=4, always={2})
+    assert frontier.step([], 1) == [0]
+    assert frontier.step([~0], 2) == [2]
+    assert frontier.skipped == [1, 3]
+    assert frontier.cause == {1: 0, 3: 0}
+    assert frontier.step([2], 1) == []
+    assert frontier.unfinished == 0
+
+
+def test_what_runs_always_waits_for_all_before_it_and_undoes_their_mark() -> None:
+    frontier = Frontier([[2], [2], [3], []], [0, 0, 2, 1], tasks=4, always={2}, most_failures=None)
+    assert frontier.step([], 2) == [0, 1]
+    assert frontier.step([~0], 1) == []
+    assert frontier.step([1], 1) == [2]
+    assert frontier.step([2], 1) == [3]
+    assert frontier.skipped == []
+
+
+def test_a_stop_from_outside_lets_not_even_that_start_which_runs_always() -> None:
+    frontier = chain(2, always={1})
+    frontier.step([], 1)
+    frontier.stop()
+    assert frontier.step([~0], 1) == []
+    assert frontier.skipped == [1]
+
+
+def test_so_many_failures_as_are_allowed_close_the_frontier() -> None:
+    frontier = fan(5, most_failures=2)
+    assert frontier.step([], 2) == [0, 1]
+    assert frontier.step([~0], 1) == [2]
+    assert frontier.step([~2], 1) == []
+    assert frontier.skipped == [3, 4]
+    assert frontier.cause == {3: 2, 4: 2}
+
+
+def test_a_delayed_attempt_waits_until_it_is_woken() -> None:
+    frontier = fan(1, retries={0: 1}, delayed={0})
+    frontier.step([], 1)
+    assert frontier.step([~0], 1) == []
+    assert (frontier.state_of(0), frontier.to_wake) == (DELAYED, [0])
+    assert frontier.step([], 1) == []
+    frontier.wake(0)
+    assert frontier.step([], 1) == [0]
+    frontier.wake(0)  # too late to mean anything
+    assert frontier.step([0], 1) == []
+    assert frontier.unfinished == 0
+
+
+def test_a_stop_gives_up_an_attempt_that_is_delayed() -> None:
+    frontier = fan(1, retries={0: 1}, delayed={0})
+    frontier.step([], 1)
+    frontier.step([~0], 0)
+    frontier.stop()
+    assert frontier.given_up == [0]
+    assert frontier.unfinished == 0
+
+
+def test_no_other_attempt_comes_after_one_that_was_the_last_by_what_it_was() -> None:
+    frontier = fan(1, retries={0: 5})
+    frontier.step([], 1)
+    frontier.forgo(0)
+    assert frontier.step([~0], 1) == []
+    assert frontier.state_of(0) == FAILED
 
 
 def test_every_state_is_in_the_table_and_ended_states_are_never_left() -> None:
@@ -168,15 +273,22 @@ def test_every_state_is_in_the_table_and_ended_states_are_never_left() -> None:
 
 
 @st.composite
-def policies(draw: st.DrawFn, graph: Numbers) -> dict[str, object]:
-    tasks = st.integers(0, max(graph.tasks - 1, 0))
+def policies(draw: st.DrawFn, graph: Numbers) -> dict[str, Any]:
+    if not graph.tasks:
+        return {}
+    tasks = st.integers(0, graph.tasks - 1)
+    some = st.sets(tasks, max_size=4)
     limits = draw(st.lists(st.integers(1, 3), max_size=2))
-    pools = st.dictionaries(tasks, st.integers(0, len(limits) - 1)) if limits else st.just({})
+    units = [st.integers(1, limit) for limit in limits]
+    needs = st.fixed_dictionaries({}, optional=dict(enumerate(units))).filter(bool)
     return {
         "retries": draw(st.dictionaries(tasks, st.integers(1, 3))),
-        "pool_of": draw(pools) if graph.tasks else {},
+        "delayed": draw(some),
+        "needs": draw(st.dictionaries(tasks, needs)) if limits else {},
         "limits": limits,
-        "keep_going": draw(st.booleans()),
+        "forgiven": draw(some),
+        "always": draw(some),
+        "most_failures": draw(st.none() | st.integers(1, 3)),
     }
 
 
@@ -191,6 +303,7 @@ def check_invariants(frontier: Frontier, model: Model, tasks: int) -> None:
     assert running == model.running
     assert frontier.running == len(running)
     assert {task for task in range(tasks) if frontier.state_of(task) == READY} == model.ready()
+    assert {task for task in range(tasks) if frontier.state_of(task) == DELAYED} == model.asleep
     assert frontier.unfinished == sum(
         frontier.state_of(number) < SUCCEEDED for number in range(len(frontier.waiting))
     )
@@ -234,7 +347,7 @@ def test_only_gates_succeed_without_having_run() -> None:
 
 
 def test_what_was_handed_out_and_not_begun_is_ready_again() -> None:
-    frontier = fan(3, pool_of={0: 0, 2: 0}, limits=[1])
+    frontier = fan(3, needs={0: {0: 1}, 2: {0: 1}}, limits=[1])
     assert frontier.step([], 3) == [0, 1]
     frontier.take_back([0, 1])
     assert frontier.running == 0
@@ -251,10 +364,31 @@ def test_what_was_handed_out_and_not_begun_is_skipped_by_a_stop() -> None:
     assert frontier.unfinished == 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(data=st.data(), graph=numbered_graphs())
 def test_it_does_what_the_model_does(data: st.DataObject, graph: Numbers) -> None:
-    policy = data.draw(policies(graph))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pools, "PATIENCE", data.draw(st.integers(1, 4), label="patience"))
+        drive_both(data, graph, data.draw(policies(graph)))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.large_base_example])
+@given(data=st.data(), limits=st.lists(st.integers(2, 4), min_size=1, max_size=2))
+def test_pools_that_many_need_are_shared_as_the_model_says(
+    data: st.DataObject, limits: list[int]
+) -> None:
+    units = {pool: st.integers(1, limit) for pool, limit in enumerate(limits)}
+    needs = st.fixed_dictionaries({0: units[0]}, optional={1: units[1]} if 1 in units else {})
+    chosen = data.draw(st.lists(needs, min_size=3, max_size=12))
+    tasks, policy = len(chosen), {"needs": dict(enumerate(chosen)), "limits": limits}
+    graph = Numbers([[]] * tasks, [0] * tasks, tasks, {task: set() for task in range(tasks)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pools, "PATIENCE", data.draw(st.integers(1, 3), label="patience"))
+        drive_both(data, graph, {**policy, "most_failures": None})
+
+
+def drive_both(data: st.DataObject, graph: Numbers, policy: dict[str, Any]) -> None:
+    """Drive a frontier and the model through a run, and hold one against the other all the way."""
     done = data.draw(st.sets(st.integers(0, graph.tasks - 1)) if graph.tasks else st.just(set()))
     frontier = Checked(graph.successors, graph.waits, tasks=graph.tasks, done=done, **policy)
     model = Model(graph.predecessors, outcome=dict.fromkeys(done, "succeeded"), **policy)
@@ -266,12 +400,17 @@ def test_it_does_what_the_model_does(data: st.DataObject, graph: Numbers) -> Non
         expected = model.step(ended, room)
         assert frontier.step(ended, room) == expected
         check_invariants(frontier, model, graph.tasks)
-        if not model.running and not model.ready():
+        if not model.running and not model.ready() and not model.asleep:
             break
         if data.draw(st.integers(0, 30), label="interrupt") == 30:
             frontier.stop()
             model.stop()
             check_invariants(frontier, model, graph.tasks)
+        for task in sorted(model.asleep):
+            if data.draw(st.booleans(), label="wake"):
+                frontier.wake(task)
+                model.wake(task)
+                check_invariants(frontier, model, graph.tasks)
         if model.running and not data.draw(st.integers(0, 5), label="take back"):
             returned = data.draw(st.sampled_from(sorted(model.running)))
             frontier.take_back([returned])

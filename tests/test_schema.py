@@ -77,7 +77,7 @@ def test_every_section_and_every_field_has_a_description() -> None:
 
 def test_a_description_is_the_one_that_the_code_has() -> None:
     assert SCHEMA["$defs"]["retries"]["description"] == (
-        "How many times more it is tried when it fails."
+        "How many times more it is tried when it fails; with more than that, as `Retries`."
     )
 
 

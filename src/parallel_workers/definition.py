@@ -7,9 +7,9 @@ Schema, for editors, which says as much of the same as such a schema can.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import NoneType
-from typing import Any, NamedTuple, TypeAlias, TypedDict
+from typing import Any, NamedTuple, TypeAlias, TypedDict, TypeGuard
 
 from parallel_workers.durations import LONGEST, PART, parse_duration
 from parallel_workers.errors import FieldError
@@ -24,6 +24,41 @@ Schema: TypeAlias = dict[str, Any]
 """What a value must be, in the words of JSON Schema."""
 
 
+class Retries(NamedTuple):
+    """How a task is tried again when it fails.
+
+    Attributes:
+        times: How many times more.
+        delay: Seconds before the second attempt.
+        backoff: By what the delay is multiplied after each further failure.
+        jitter: By what part of itself, from 0 to 1, a delay may be longer or shorter, at random; so
+            that many that failed together do not come back together.
+        on: The exit statuses of a command after which it is tried again; none for all.
+    """
+
+    times: int
+    delay: float = 0.0
+    backoff: float = 1.0
+    jitter: float = 0.0
+    on: tuple[int, ...] = ()
+
+    def pause(self, failures: int, chance: float) -> float:
+        """Return how many seconds to wait before the next attempt.
+
+        Args:
+            failures: How many attempts have failed, at least 1.
+            chance: A random number from 0 to 1.
+
+        >>> Retries(3, delay=2.0, backoff=3.0).pause(failures=2, chance=0.5)
+        6.0
+        """
+        try:
+            seconds = self.delay * self.backoff ** (failures - 1)
+        except OverflowError:
+            seconds = LONGEST
+        return min(seconds * (1 + self.jitter * (2 * chance - 1)), LONGEST)
+
+
 class Definition(NamedTuple):
     """What is known of a task beside its name and its neighbours; give its fields by keyword.
 
@@ -35,9 +70,11 @@ class Definition(NamedTuple):
         env: Variables set for the command, over those of the program's own environment.
         cwd: The directory that the command starts in, relative to the run's.
         duration: How long it is expected to take, in seconds; a file may say `5m` or `1h 30m`.
-        pool: The pool of which it takes one unit while it runs.
-        retries: How many times more it is tried when it fails.
+        pool: The pool of which it takes one unit while it runs, or by name how many units of which.
+        retries: How many times more it is tried when it fails; with more than that, as `Retries`.
         timeout: After how many seconds an attempt is ended; a file may say `5m` or `1h 30m`.
+        allow_failure: Whether its failure counts as a success for the run and for its successors.
+        always: Whether it runs however what it waits for has ended.
         vars: Free data, for templates and for people.
         description: What it is for.
     """
@@ -46,11 +83,25 @@ class Definition(NamedTuple):
     env: dict[str, str] = {}  # noqa: RUF012 - never written
     cwd: str | None = None
     duration: float | None = None
-    pool: str | None = None
-    retries: int = 0
+    pool: str | dict[str, int] | None = None
+    retries: int | Retries = 0
     timeout: float | None = None
+    allow_failure: bool = False
+    always: bool = False
     vars: dict[str, Any] = {}  # noqa: RUF012 - never written
     description: str | None = None
+
+    @property
+    def needs(self) -> Mapping[str, int]:
+        """By pool, how many units of it the task needs."""
+        if isinstance(self.pool, str):
+            return {self.pool: 1}
+        return self.pool or {}
+
+    @property
+    def retrying(self) -> Retries:
+        """How it is tried again when it fails."""
+        return self.retries if isinstance(self.retries, Retries) else Retries(self.retries)
 
 
 RECORDED_COMMAND = "recorded_command"
@@ -69,9 +120,11 @@ class Fields(TypedDict, total=False):
     env: Mapping[str, str | int]
     cwd: str
     duration: float | str
-    pool: str
-    retries: int
+    pool: str | Mapping[str, int]
+    retries: int | Retries | Mapping[str, Any]
     timeout: float | str
+    allow_failure: bool
+    always: bool
     vars: dict[str, Any]
     description: str
 
@@ -218,11 +271,85 @@ def _timeout(value: object) -> float:
     return seconds
 
 
-def _retries(value: object) -> int:
+def _retries(value: object) -> int | Retries:
+    if isinstance(value, Retries):
+        value = {name: part for name, part in value._asdict().items() if part != ()}
+    if not isinstance(value, Mapping):
+        return _times(value)
+    _check_names(value, _RETRIES, "retries")
+    if "times" not in value:
+        raise FieldError("retries without a number; say how many times, as in {times: 3}")
+    retries = Retries(
+        **{name: _in(name, check, value[name]) for name, check in _RETRIES.items() if name in value}
+    )
+    return retries.times if retries == Retries(retries.times) else retries
+
+
+def _times(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_RETRIES:
         raise FieldError(
             f"{shown(value)} is not a number of retries; give a whole number, 0 or more"
         )
+    return value
+
+
+def _backoff(value: object) -> float:
+    if not _is_number(value) or not 1 <= value <= LARGEST_LIMIT:
+        raise FieldError(
+            f"{shown(value)} is not a backoff; give a number from 1, by which delays are multiplied"
+        )
+    return float(value)
+
+
+def _jitter(value: object) -> float:
+    if not _is_number(value) or not 0 <= value <= 1:
+        raise FieldError(f"{shown(value)} is not a jitter; give a part of the delay, from 0 to 1")
+    return float(value)
+
+
+def _statuses(value: object) -> tuple[int, ...]:
+    if not isinstance(value, (list, tuple)) or not value:
+        raise FieldError(f"{shown(value)} is not a list of exit statuses; write them as [1, 75]")
+    for index, status in enumerate(value):
+        if isinstance(status, bool) or not isinstance(status, int) or not 1 <= status <= 255:
+            raise FieldError(
+                f"{shown(status)} is not an exit status of a failure; that is a whole number from "
+                "1 to 255",
+                (index,),
+            )
+    return tuple(value)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_names(given: Mapping[Any, Any], known: Collection[str], what: str) -> None:
+    for name in given:
+        if name not in known:
+            raise FieldError(f"{what} have no {shown(name)}; they have {', '.join(known)}", (name,))
+
+
+def _in(name: str, check: Callable[[object], Any], value: object) -> Any:
+    """Return what stands under a name inside a field, checked."""
+    try:
+        return check(value)
+    except FieldError as error:
+        raise FieldError(error.message, (name, *error.place)) from None
+
+
+_RETRIES: dict[str, Callable[[object], Any]] = {
+    "times": _times,
+    "delay": _duration,
+    "backoff": _backoff,
+    "jitter": _jitter,
+    "on": _statuses,
+}
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise FieldError(f"{shown(value)} is neither true nor false")
     return value
 
 
@@ -240,8 +367,21 @@ def read_limit(value: object) -> int:
     return value
 
 
-def _pool(value: object) -> str:
-    return check_name(value, "the name of a pool")
+def _pool(value: object) -> str | dict[str, int] | None:
+    if not isinstance(value, Mapping):
+        return check_name(value, "the name of a pool")
+    needs = {}
+    for name, units in value.items():
+        needs[check_name(name, "the name of a pool")] = _in(name, _units, units)
+    if len(needs) == 1 and (name := next(iter(needs))) and needs[name] == 1:
+        return name
+    return needs or None
+
+
+def _units(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_LIMIT:
+        raise FieldError(f"{shown(value)} is not a number of units; give a whole number, 1 or more")
+    return value
 
 
 def _vars(value: object) -> dict[str, Any]:
@@ -312,15 +452,47 @@ _TIMEOUT: Schema = {**_DURATION, "exclusiveMinimum": 0, "allOf": [{"pattern": "[
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT}
 """What `read_limit` takes."""
 
+_POOL: Schema = {
+    **NAME,
+    "type": ["string", "object"],
+    "propertyNames": NAME,
+    "additionalProperties": LIMIT,
+}
+_TIMES: Schema = {"type": "integer", "minimum": 0, "maximum": MOST_RETRIES}
+_RETRYING: Schema = {
+    **_TIMES,
+    "type": ["integer", "object"],
+    "required": ["times"],
+    "properties": {
+        "times": _TIMES,
+        "delay": _DURATION,
+        "backoff": {"type": "number", "minimum": 1, "maximum": LARGEST_LIMIT},
+        "jitter": {"type": "number", "minimum": 0, "maximum": 1},
+        "on": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "integer", "minimum": 1, "maximum": 255},
+        },
+    },
+    "additionalProperties": False,
+}
+_FLAG: Schema = {"type": "boolean"}
+
 FIELDS: dict[str, tuple[Callable[[object], Any], Schema]] = {
     "command": (_command, _COMMAND),
     "env": (read_environment, _ENVIRONMENT),
     "cwd": (_directory, {**_TEXT, "minLength": 1}),
     "duration": (_duration, _DURATION),
-    "pool": (_pool, NAME),
-    "retries": (_retries, {"type": "integer", "minimum": 0, "maximum": MOST_RETRIES}),
+    "pool": (_pool, _POOL),
+    "retries": (_retries, _RETRYING),
     "timeout": (_timeout, _TIMEOUT),
+    "allow-failure": (_flag, _FLAG),
+    "always": (_flag, _FLAG),
     "vars": (_vars, {"type": "object"}),
     "description": (_description, _TEXT),
 }
-"""The fields of a task, each with the function that checks it, and the schema of what it takes."""
+"""The fields of a task as files name them, each with the function that checks it, and the schema of
+what it takes."""
+
+ATTRIBUTES = {field: field.replace("-", "_") for field in FIELDS}
+"""By field, what it is called in Python."""

@@ -9,10 +9,12 @@ long) is not known here.
 
 States
     WAITING     some predecessor has not ended. `waiting[task]` counts those.
-    READY       nothing is waited for but room and, perhaps, a unit of a pool. The task is among
-                the ready ones, or parked in its pool: in exactly one of them.
-    RUNNING     the task is handed out: an attempt is under way, or about to be. The task holds a
-                unit of its pool, if it needs one.
+    READY       nothing is waited for but room and, perhaps, units of pools. The task is among the
+                ready ones, or waits in the pools: in exactly one of them.
+    DELAYED     an attempt has failed, and there will be another after some time. How long is for
+                the world outside to know: it says when that is over, by `wake`.
+    RUNNING     the task is handed out: an attempt is under way, or about to be. The task holds
+                the units that it needs.
     SUCCEEDED   the last attempt ended well; for a gate, all its predecessors did.
     FAILED      the last attempt did not end well, and there will be no other.
     SKIPPED     there was no attempt and there will be none: some predecessor did not succeed, or
@@ -21,13 +23,17 @@ States
 One rule for edges
     Every end, however it came, counts down the successors, and marks them (by a cause) if it was
     not well. At zero a task is ready, or skipped if it is marked; a gate ends at once, well or
-    not. A skip is an end like any other, so that it travels on by the same rule.
+    not. A skip is an end like any other, so that it travels on by the same rule. A task that is
+    *forgiven* its failures ends well even so, for all but itself; a task that runs *always* is
+    ready at zero, marked or not.
 
 Stop
-    The first failure stops the frontier, unless it keeps going; an interrupt stops it from
-    outside. Then nothing starts any more: what is WAITING or READY is skipped at once (what had an
-    attempt already, and was ready for another, has failed), and what is RUNNING may end in
-    its own time.
+    An interrupt stops the frontier from outside. Then nothing starts any more: what has not ended
+    and is not RUNNING is skipped at once (what had an attempt already, and was to have another,
+    has failed), and what is RUNNING may end in its own time.
+
+    A failure, the first or as many as are allowed, does the same, but for tasks that run always:
+    the frontier is *closing*. Those still start, once all that they wait for has ended.
 
 Ready tasks
     Those that come in the order of their numbers stand in a queue, which costs next to nothing;
@@ -39,13 +45,13 @@ Two ways through a step
     `_end_with_rules`, which would do for the simple case as well; tests drive both.
 
 What is always true after a step (tests check it against a slow and obvious model)
-    - a task starts only when all its predecessors have succeeded, and each attempt of it starts
-      once: RUNNING is entered from READY only;
+    - a task starts only when all its predecessors have ended well, or have ended at all if it runs
+      always; and each attempt of it starts once: RUNNING is entered from READY only;
     - ended states are never left;
-    - no READY task is better than one that this step started, unless its pool is full;
-    - if room was left over, no task is READY but those whose pools are full;
+    - no READY task is better than one that this step started, unless it lacks units of pools;
+    - if room was left over, no task is READY but those that lack units of pools;
     - `unfinished` counts the tasks and gates in no ended state; when none is RUNNING and nothing
-      was READY, it is 0 (a graph has no cycle).
+      was READY or DELAYED, it is 0 (a graph has no cycle).
 
 Costs: O(1) a task that becomes ready in the order of numbers, O(log ready) for any other, O(1) an
 edge, O(tasks) once for a stop.
@@ -56,19 +62,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 
 from parallel_workers.plan import Plan
-from parallel_workers.pools import Pools
+from parallel_workers.pools import Needs, Pools
 
-WAITING, READY, RUNNING, SUCCEEDED, FAILED, SKIPPED = range(6)
+WAITING, READY, DELAYED, RUNNING, SUCCEEDED, FAILED, SKIPPED = range(7)
 
-STATES = ("waiting", "ready", "running", "succeeded", "failed", "skipped")
+STATES = ("waiting", "ready", "delayed", "running", "succeeded", "failed", "skipped")
 
 TRANSITIONS: Mapping[int, frozenset[int]] = {
     WAITING: frozenset({READY, SKIPPED}),
     # SUCCEEDED at once is for gates; FAILED is for a task that was ready for another attempt when
     # the frontier was stopped.
     READY: frozenset({RUNNING, SKIPPED, FAILED, SUCCEEDED}),
+    DELAYED: frozenset({READY, FAILED}),
     # READY again for another attempt, or where it was handed out and never begun.
-    RUNNING: frozenset({READY, SUCCEEDED, FAILED}),
+    RUNNING: frozenset({READY, DELAYED, SUCCEEDED, FAILED}),
     SUCCEEDED: frozenset(),
     FAILED: frozenset(),
     SKIPPED: frozenset(),
@@ -84,9 +91,12 @@ class Frontier:
         waits: By number, how many direct predecessors there are.
         tasks: How many of the numbers are tasks; those from here on are gates.
         retries: How many attempts more a task has when one fails; tasks with none are not in it.
-        pool_of: The pool that a task needs one unit of; tasks that need none are not in it.
+        delayed: Tasks that wait for a while before another attempt.
+        needs: By task, how many units of which pools it needs; tasks that need none are not in it.
         limits: By pool, its limit.
-        keep_going: Whether a failure leaves what does not depend on it to go on.
+        forgiven: Tasks whose failure counts as a success for everybody else.
+        always: Tasks that run however what they wait for has ended.
+        most_failures: How many failures close the frontier; None for none.
         done: Tasks that have succeeded already; whatever becomes of their predecessors.
 
     Attributes:
@@ -94,10 +104,12 @@ class Frontier:
         cause: For each task marked as not to run, the task whose failure is the reason.
         skipped: Tasks skipped since somebody last cleared this list, in order.
         given_up: Tasks that had failed and lost their next attempt to a stop, likewise.
-        ready: How many tasks the last step left READY; those parked in pools not counted.
+        to_wake: Tasks that became DELAYED, likewise.
+        ready: How many tasks the last step left READY; those that lack units not counted.
         running: How many tasks are RUNNING.
         unfinished: How many tasks and gates have not ended.
         stopped: Whether nothing starts any more.
+        closing: Whether nothing starts any more but tasks that run always, or not even those.
 
     >>> frontier = Frontier([[1, 2], [], []], waits=[0, 1, 1], tasks=3)
     >>> frontier.step([], room=8)
@@ -117,20 +129,24 @@ class Frontier:
         *,
         tasks: int,
         retries: Mapping[int, int] | None = None,
-        pool_of: Mapping[int, int] | None = None,
+        delayed: Collection[int] = (),
+        needs: Mapping[int, Needs] | None = None,
         limits: Sequence[int] = (),
-        keep_going: bool = False,
+        forgiven: Collection[int] = (),
+        always: Collection[int] = (),
+        most_failures: int | None = 1,
         done: Collection[int] = (),
     ) -> None:
         self._successors = successors
         self._tasks = tasks
         self._retries_left = dict(retries or {})
         self._retried: set[int] = set()
-        self._pools = Pools(pool_of, limits) if pool_of else None
-        self._keep_going = keep_going
-        self._in_order = deque(
-            [task for task in range(tasks) if not waits[task] and task not in done]
-        )
+        self._to_be_delayed = frozenset(delayed)
+        self._pools = Pools(needs, limits) if needs else None
+        self._forgiven = frozenset(forgiven)
+        self._always = frozenset(always)
+        self._failures_left = most_failures
+        self._in_order: deque[int] = deque()
         self._out_of_order: list[int] = []
         # WAITING stands for READY, too: `state_of` tells them apart.
         self._states = bytearray(len(waits))
@@ -139,21 +155,23 @@ class Frontier:
         self.cause: dict[int, int] = {}
         self.skipped: list[int] = []
         self.given_up: list[int] = []
-        self.ready = len(self._in_order)
+        self.to_wake: list[int] = []
         self.running = 0
         self.unfinished = len(waits)
         self.stopped = False
+        self.closing = False
         self._stopped_by: int | None = None
-        if done:
-            self._begin_with(done)
+        self._begin_with(done)
 
     @classmethod
-    def of(cls, plan: Plan, *, keep_going: bool = False, done: Collection[int] = ()) -> "Frontier":
+    def of(
+        cls, plan: Plan, *, most_failures: int | None = 1, done: Collection[int] = ()
+    ) -> "Frontier":
         """Return a frontier at the beginning of a run of `plan`.
 
         Args:
             plan: What is to be run.
-            keep_going: Whether a failure leaves what does not depend on it to go on.
+            most_failures: How many failures close it; None for none.
             done: Tasks that have succeeded already.
         """
         return cls(
@@ -161,19 +179,30 @@ class Frontier:
             plan.waits,
             tasks=plan.tasks,
             retries=plan.retries,
-            pool_of=plan.pool_of,
+            delayed=plan.delays,
+            needs=plan.needs,
             limits=[limit for _, limit in plan.pools],
-            keep_going=keep_going,
+            forgiven=plan.forgiven,
+            always=plan.always,
+            most_failures=most_failures,
             done=done,
         )
 
     def _begin_with(self, done: Collection[int]) -> None:
+        waiting, pools = self.waiting, self._pools
+        ready = [task for task in range(self._tasks) if not waiting[task] and task not in done]
+        if pools is not None:
+            for task in ready:
+                if task in pools:
+                    pools.add(task)
+            ready = [task for task in ready if task not in pools]
+        self._in_order.extend(ready)
         for task in done:
             self._end(task, SUCCEEDED)
             # Its predecessors may yet run and count it down, but never to zero.
-            self.waiting[task] = -1
+            waiting[task] = -1
         self._propagate(list(done))
-        self.ready = len(self._in_order) + len(self._out_of_order)
+        self.ready = self._count_ready()
 
     def state_of(self, number: int) -> int:
         """Return the state of a task or gate."""
@@ -230,105 +259,171 @@ class Frontier:
     def take_back(self, tasks: Iterable[int]) -> None:
         """Take back tasks that were handed out and of which no attempt has begun.
 
-        Where the frontier is stopped they are skipped, else they are ready again.
+        Where nothing starts any more they are skipped, else they are ready again.
 
         Args:
             tasks: Tasks that are RUNNING.
         """
+        ends: list[int] = []
         for task in tasks:
-            self._give_unit(task)
+            self._give_units(task)
             self.running -= 1
             self._states[task] = WAITING
-            if self.stopped:
-                self._end_unstarted(task)
+            if self._may_start(task):
+                self._make_ready(task)
             else:
-                heappush(self._out_of_order, task)
-        self.ready = len(self._in_order) + len(self._out_of_order)
+                self._end_unstarted(task)
+                ends.append(task)
+        self._propagate(ends)
+        self.ready = self._count_ready()
 
-    def stop(self, cause: int | None = None) -> None:
-        """Let nothing start any more.
+    def forgo(self, task: int) -> None:
+        """Let a task that is RUNNING have no other attempt, however this one ends."""
+        self._retries_left.pop(task, None)
+
+    def wake(self, task: int) -> None:
+        """Let a task that is DELAYED be ready for its next attempt; any other is left alone."""
+        if self._states[task] == DELAYED:
+            self._states[task] = WAITING
+            self._make_ready(task)
+            self.ready = self._count_ready()
+
+    def stop(self) -> None:
+        """Let nothing start any more."""
+        if not self.stopped:
+            self.stopped = True
+            self._close()
+
+    def _close(self, cause: int | None = None) -> None:
+        """Let nothing start any more but what still may.
 
         Args:
             cause: The task whose failure is the reason, if one is.
         """
-        if self.stopped:
-            return
-        self.stopped = True
+        self.closing = True
         self._simple = False
-        self._stopped_by = cause
+        if self._stopped_by is None:
+            self._stopped_by = cause
         self._in_order.clear()
         self._out_of_order.clear()
-        self.ready = 0
         if self._pools is not None:
             self._pools.clear()
         states = self._states
-        for number in range(len(states)):
-            if states[number] == WAITING:
-                self._end_unstarted(number)
+        ends: list[int] = []
+        for task in range(self._tasks):
+            if states[task] not in (WAITING, DELAYED):
+                continue
+            if not self._may_start(task):
+                self._end_unstarted(task)
+                ends.append(task)
+            elif states[task] == WAITING and not self.waiting[task]:
+                self._make_ready(task)
+        self._propagate(ends)
+        self.ready = self._count_ready()
 
-    def _end_unstarted(self, number: int) -> None:
-        """End a task or gate that lost its next attempt to a stop."""
-        if number in self._retried:
-            self._end(number, FAILED)
-            self.given_up.append(number)
+    def _may_start(self, task: int) -> bool:
+        return not self.stopped and (not self.closing or task in self._always)
+
+    def _end_unstarted(self, task: int) -> None:
+        """End a task that lost its next attempt to a stop."""
+        if task in self._retried:
+            self._end(task, FAILED)
+            self.given_up.append(task)
             return
         if self._stopped_by is not None:
-            self.cause.setdefault(number, self._stopped_by)
-        self._skip(number)
+            self.cause.setdefault(task, self._stopped_by)
+        self._skip(task)
 
     def _end_with_rules(self, ended: Iterable[int]) -> None:
         """End attempts, with all rules, and ready what that frees."""
         ends: list[int] = []
         for code in ended:
             task = code if code >= 0 else ~code
-            self._give_unit(task)
+            self._give_units(task)
             self.running -= 1
             if code >= 0:
                 self._end(task, SUCCEEDED)
-            elif not self.stopped and self._retries_left.get(task):
-                self._retries_left[task] -= 1
-                self._retried.add(task)
-                self._states[task] = WAITING
-                heappush(self._out_of_order, task)
+            elif self._retries_left.get(task) and self._may_start(task):
+                self._try_again(task)
                 continue
             else:
-                self._simple = False
-                self._end(task, FAILED)
-                if not self._keep_going:
-                    self.stop(task)
+                self._fail(task)
             ends.append(task)
         self._propagate(ends)
 
+    def _try_again(self, task: int) -> None:
+        self._retries_left[task] -= 1
+        self._retried.add(task)
+        if task in self._to_be_delayed:
+            self._states[task] = DELAYED
+            self.to_wake.append(task)
+        else:
+            self._states[task] = WAITING
+            self._make_ready(task)
+
+    def _fail(self, task: int) -> None:
+        self._simple = False
+        self._end(task, FAILED)
+        if task in self._forgiven or self._failures_left is None:
+            return
+        self._failures_left -= 1
+        if self._failures_left <= 0 and not self.closing:
+            self._close(task)
+
     def _propagate(self, ends: list[int]) -> None:
         """Count down the successors of what has ended, and of what ends thereby."""
-        if self.stopped:
-            return
         states, waiting, cause = self._states, self.waiting, self.cause
         for number in ends:  # grows while it is walked
             if number >= self._tasks and states[number] == WAITING:
+                # Nobody waits for what leads to nowhere any more, so its mark does not matter.
                 self._end(number, SUCCEEDED)
-            reason = None if states[number] == SUCCEEDED else cause.get(number, number)
+            reason = None if self._ended_well(number) else self._reason(number)
             for successor in self._successors[number]:
                 if reason is not None:
                     cause.setdefault(successor, reason)
                 left = waiting[successor] - 1
                 waiting[successor] = left
-                if left:
+                if left or states[successor] != WAITING:
                     continue
-                if successor in cause:
+                if successor >= self._tasks:
+                    if successor in cause:
+                        self._skip(successor)
+                    ends.append(successor)
+                elif successor in self._always and self._may_start(successor):
+                    cause.pop(successor, None)
+                    self._make_ready(successor)
+                elif successor in cause:
                     self._skip(successor)
                     ends.append(successor)
-                elif successor >= self._tasks:
-                    ends.append(successor)
                 else:
-                    heappush(self._out_of_order, successor)
+                    self._make_ready(successor)
+
+    def _reason(self, number: int) -> int | None:
+        """Return the task whose failure is why `number` did not end well; None for a stop."""
+        return number if self._states[number] == FAILED else self.cause.get(number)
+
+    def _ended_well(self, number: int) -> bool:
+        state = self._states[number]
+        return state == SUCCEEDED or (state == FAILED and number in self._forgiven)
+
+    def _make_ready(self, task: int) -> None:
+        if self._pools is not None and task in self._pools:
+            self._pools.add(task)
+        else:
+            heappush(self._out_of_order, task)
+
+    def _count_ready(self) -> int:
+        ready = len(self._in_order) + len(self._out_of_order)
+        return ready if self._pools is None else ready + self._pools.ready()
 
     def _start(self, room: int, share: int) -> list[int]:
         """Hand out up to `room` of the ready tasks, the best first."""
-        in_order = self._in_order
+        in_order, out_of_order, pools = self._in_order, self._out_of_order, self._pools
         if room > 1:
-            room = min(room, 1 + (len(in_order) + len(self._out_of_order) - 1) // share)
-        if self._out_of_order or not self._simple:
+            room = min(room, 1 + (self._count_ready() - 1) // share)
+        if pools is not None:
+            started = self._choose_with_units(room, pools)
+        elif out_of_order or not self._simple:
             started = self._choose(room)
         elif room < len(in_order):
             started = [in_order.popleft() for _ in range(room)]
@@ -339,27 +434,40 @@ class Frontier:
         for task in started:
             states[task] = RUNNING
         self.running += len(started)
-        self.ready = len(in_order) + len(self._out_of_order)
+        self.ready = len(in_order) + len(out_of_order)
+        if pools is not None:
+            self.ready += pools.ready()
         return started
 
     def _choose(self, room: int) -> list[int]:
-        """Take out up to `room` of the ready tasks, the best first, as pools allow."""
-        in_order, out_of_order, pools = self._in_order, self._out_of_order, self._pools
+        """Take out up to `room` of the ready tasks that need no units, the best first."""
+        in_order, out_of_order = self._in_order, self._out_of_order
         chosen: list[int] = []
         while len(chosen) < room and (in_order or out_of_order):
             if not out_of_order or (in_order and in_order[0] < out_of_order[0]):
-                task = in_order.popleft()
+                chosen.append(in_order.popleft())
             else:
-                task = heappop(out_of_order)
-            if pools is None or pools.take(task):
-                chosen.append(task)
+                chosen.append(heappop(out_of_order))
         return chosen
 
-    def _give_unit(self, task: int) -> None:
+    def _choose_with_units(self, room: int, pools: Pools) -> list[int]:
+        """Take out up to `room` of the ready tasks, the best first, as pools allow."""
+        chosen: list[int] = []
+        while len(chosen) < room:
+            heads = [queue[0] for queue in (self._in_order, self._out_of_order) if queue]
+            best = pools.best()
+            if best is not None and all(best < head for head in heads):
+                pools.take(best)
+                chosen.append(best)
+            elif heads:
+                chosen += self._choose(1)
+            else:
+                break
+        return chosen
+
+    def _give_units(self, task: int) -> None:
         if self._pools is not None:
-            called = self._pools.give(task)
-            if called is not None:
-                heappush(self._out_of_order, called)
+            self._pools.give(task)
 
     def _skip(self, number: int) -> None:
         self._end(number, SKIPPED)

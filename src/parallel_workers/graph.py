@@ -19,7 +19,14 @@ from typing import (
 )
 
 from parallel_workers.cycles import shortest_cycle
-from parallel_workers.definition import FIELDS, PLAIN, Definition, Fields, check_name, read_field
+from parallel_workers.definition import (
+    ATTRIBUTES,
+    PLAIN,
+    Definition,
+    Fields,
+    check_name,
+    read_field,
+)
 from parallel_workers.errors import CycleError, FieldError, GraphError, UnknownTaskError
 from parallel_workers.events import CommandResult
 from parallel_workers.tasks import Arguments, Task, TaskGroup, arguments_of
@@ -216,8 +223,8 @@ class WorkGraph:
             self.arguments[number] = arguments
         if definition is not PLAIN:
             self.definitions[number] = definition
-            if definition.pool is not None:
-                self.pools.setdefault(definition.pool, 1)
+            for pool, units in definition.needs.items():
+                self.pools.setdefault(pool, units)
         self._wait_for(number, *waits_for)
         return Task(self, number)
 
@@ -896,6 +903,11 @@ def _check_function(
         raise GraphError(f"{task}: it is a function or a command, not both")
     elif definition.env or definition.cwd is not None:
         raise GraphError(f"{task}: env and cwd are for commands; a function has those of the run")
+    elif definition.retrying.on:
+        raise GraphError(f"{task}: retries on exit statuses are for commands; a function has none")
+
+
+_FIELD_OF = {attribute: field for field, attribute in ATTRIBUTES.items()}
 
 
 def _define(fields: Mapping[str, Any]) -> Definition:
@@ -908,10 +920,11 @@ def _define(fields: Mapping[str, Any]) -> Definition:
         return PLAIN
     checked = {}
     for name, value in fields.items():
-        if name not in FIELDS:
-            raise FieldError(f'there is no option "{shorten(name)}"{suggestion(name, FIELDS)}')
+        field = _FIELD_OF.get(name)
+        if field is None:
+            raise FieldError(f'there is no option "{shorten(name)}"{suggestion(name, _FIELD_OF)}')
         try:
-            checked[name] = read_field(name, value)
+            checked[name] = read_field(field, value)
         except FieldError as error:
             raise FieldError(f"{name}: {error.message}", (name, *error.place)) from None
     return Definition(**checked)

@@ -22,8 +22,10 @@ from collections.abc import Collection, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
-from parallel_workers.definition import PLAIN, Definition
+from parallel_workers.definition import PLAIN, Definition, Retries
+from parallel_workers.errors import GraphError
 from parallel_workers.graph import WorkGraph
+from parallel_workers.wording import shorten
 
 UNKNOWN_DURATION = 1.0
 """Seconds that a task counts for whose duration nobody knows."""
@@ -42,6 +44,7 @@ class Plan:
     Raises:
         UnknownTaskError: A name in some `after` was never added.
         CycleError: Tasks wait for each other.
+        GraphError: A task needs more units of a pool than there are.
 
     Attributes:
         tasks: How many tasks there are.
@@ -53,8 +56,11 @@ class Plan:
         successors: By number, the numbers of the direct successors.
         waits: By number, how many direct predecessors there are.
         retries: How many attempts more a task has when one fails; tasks with none are not in it.
-        pool_of: The pool that a task needs one unit of; tasks that need none are not in it.
+        delays: By task that waits before another attempt, how long; others are not in it.
+        needs: By task, how many units of which pools it needs; tasks that need none are not in it.
         pools: By pool, its name and its limit.
+        forgiven: Tasks whose failure counts as a success for everybody else.
+        always: Tasks that run however what they wait for has ended.
         timeouts: By task that calls a function, the seconds that an attempt may take; tasks that
             have no such limit are not in it.
         numbers: By number in the graph, the number here.
@@ -108,15 +114,28 @@ class Plan:
     def _read_policies(self, graph: WorkGraph, numbers: list[int]) -> None:
         pool_numbers = {name: number for number, (name, _) in enumerate(self.pools)}
         self.retries: dict[int, int] = {}
-        self.pool_of: dict[int, int] = {}
+        self.delays: dict[int, Retries] = {}
+        self.needs: dict[int, dict[int, int]] = {}
         self.timeouts: dict[int, float] = {}
+        self.forgiven: set[int] = set()
+        self.always: set[int] = set()
         for old, definition in graph.definitions.items():
+            task = numbers[old]
             if definition.retries:
-                self.retries[numbers[old]] = definition.retries
+                retries = definition.retrying
+                self.retries[task] = retries.times
+                if retries.delay:
+                    self.delays[task] = retries
             if definition.timeout is not None and old in graph.functions:
-                self.timeouts[numbers[old]] = definition.timeout
-            if definition.pool is not None:
-                self.pool_of[numbers[old]] = pool_numbers[definition.pool]
+                self.timeouts[task] = definition.timeout
+            if definition.pool:
+                _check_units(self.names[task], definition, graph.pools)
+                own = definition.needs.items()
+                self.needs[task] = {pool_numbers[name]: units for name, units in own}
+            if definition.allow_failure:
+                self.forgiven.add(task)
+            if definition.always:
+                self.always.add(task)
 
     @cached_property
     def by_name(self) -> dict[str, int]:
@@ -163,16 +182,27 @@ class Plan:
 
         Returns:
             The largest of the critical path, the work shared evenly by all workers, and for each
-            pool its work shared evenly by its units.
+            pool the work in it, by the units that it needs, shared evenly by the pool's units.
         """
         bounds = [self.span]
         if jobs:
             bounds.append(self.work / jobs)
         in_pool = [0.0] * len(self.pools)
-        for task, pool in self.pool_of.items():
-            in_pool[pool] += self.durations[task]
+        for task, needs in self.needs.items():
+            for pool, units in needs.items():
+                in_pool[pool] += self.durations[task] * units
         bounds += [work / limit for work, (_, limit) in zip(in_pool, self.pools, strict=True)]
         return max(bounds)
+
+
+def _check_units(task: str, definition: Definition, limits: Mapping[str, int]) -> None:
+    """Refuse a task that needs more of a pool than there is."""
+    for pool, units in definition.needs.items():
+        if units > limits[pool]:
+            raise GraphError(
+                f"task {shorten(task)} needs {units:,} units of pool {shorten(pool)}, which has "
+                f"{limits[pool]:,}; so it could never start"
+            )
 
 
 def _durations_of(graph: WorkGraph, measured: Mapping[str, float]) -> list[float]:

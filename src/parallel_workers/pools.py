@@ -1,68 +1,145 @@
-"""The units of pools: who holds one, and who has to wait for one. Part of the frontier's state.
+"""The units of pools: who holds some, and who has to wait for some. Part of the frontier's state.
 
-A pool is a named limit on how many tasks run at once. Here pools and tasks are integers.
+A pool is a named limit on the units of it that tasks hold at once; a task takes all that it needs,
+of one pool or several, when it starts, and gives them back when it ends. So none waits for units
+while it holds others, and there is no deadlock. Here pools and tasks are integers.
+
+Ready tasks that need the same units of the same pools are interchangeable but for their priority.
+They wait in one queue; there are as many queues as there are different needs, mostly a few.
+
+Fairness: a task that needs much can be overtaken by worse ones that need less and find it sooner.
+After `PATIENCE` of those, units are kept back for it: whoever else needs the same pools may take
+only what it would leave over. There is at most one such task; it starts when enough of those that
+run have ended.
 
 What is always true:
 
 - a pool never gives out more units than its limit;
-- a task is parked in a pool only while that pool has no unit free, or while every free unit has
-  already called a parked task back;
-- of the tasks parked in a pool, the best (the smallest) is called back first.
+- a ready task whose units are all free, and not kept back for another, is the head of its queue or
+  behind one that is better, so that `best` finds it or that one.
+
+Costs: O(different needs) to find the best, O(log ready) to add or take one.
 """
 
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
+from typing import TypeAlias
+
+Needs: TypeAlias = Mapping[int, int]
+"""By pool, how many units of it a task needs; at least 1, and no more than there are."""
+
+PATIENCE = 100
+"""How many worse tasks may take units before a task that waits for them has some kept back."""
+
+
+class _Queue:
+    """The ready tasks of the same needs.
+
+    Attributes:
+        needs: What each of them needs.
+        tasks: A heap of them.
+        passed_over: How many worse tasks have started while the best of these waited.
+    """
+
+    __slots__ = ("needs", "passed_over", "tasks")
+
+    def __init__(self, needs: Needs) -> None:
+        self.needs = needs
+        self.tasks: list[int] = []
+        self.passed_over = 0
 
 
 class Pools:
-    """Which units are free, and which tasks wait for one.
+    """Which units are free, and which ready tasks wait for some.
 
     Args:
-        pool_of: The pool that a task needs one unit of; tasks that need none are not in it.
+        needs: By task, what it needs; tasks that need nothing are not in it.
         limits: By pool, how many units there are; at least 1.
 
-    >>> pools = Pools({0: 0, 1: 0}, limits=[1])
-    >>> pools.take(0), pools.take(1)
-    (True, False)
-    >>> pools.give(0)
-    1
+    >>> pools = Pools({0: {0: 2}, 1: {0: 1, 1: 1}}, limits=[2, 1])
+    >>> pools.add(0), pools.add(1), pools.best()
+    (None, None, 0)
+    >>> pools.take(0), pools.best()
+    (None, None)
+    >>> pools.give(0), pools.best()
+    (None, 1)
     """
 
-    def __init__(self, pool_of: Mapping[int, int], limits: Sequence[int]) -> None:
-        self.pool_of = pool_of
+    def __init__(self, needs: Mapping[int, Needs], limits: Sequence[int]) -> None:
         self.free = list(limits)
-        self._parked: list[list[int]] = [[] for _ in limits]
+        queues: dict[tuple[tuple[int, int], ...], _Queue] = {}
+        self._queue_of = {
+            task: queues.setdefault(tuple(sorted(own.items())), _Queue(own))
+            for task, own in needs.items()
+        }
+        self._queues = list(queues.values())
+        self._kept_back: _Queue | None = None
 
-    def take(self, task: int) -> bool:
-        """Take the unit that `task` needs, or park the task.
+    def __contains__(self, task: int) -> bool:
+        """Whether `task` needs units at all."""
+        return task in self._queue_of
 
-        Returns:
-            Whether the task may start now. A parked one comes back from a later `give`.
+    def add(self, task: int) -> None:
+        """Let a task wait for the units that it needs; it is ready but for those."""
+        heappush(self._queue_of[task].tasks, task)
+
+    def best(self) -> int | None:
+        """Return the best of those waiting that could start now; None if none could."""
+        heads = [queue.tasks[0] for queue in self._queues if queue.tasks and self._fits(queue)]
+        return min(heads, default=None)
+
+    def ready(self) -> int:
+        """Return how many of those waiting could start now if the others did not."""
+        return sum(
+            min(len(queue.tasks), *(self.free[pool] // n for pool, n in queue.needs.items()))
+            for queue in self._queues
+            if queue.tasks and self._fits(queue)
+        )
+
+    def take(self, task: int) -> None:
+        """Start the best task: it holds what it needs, and waits no more.
+
+        Args:
+            task: What `best` returned.
         """
-        pool = self.pool_of.get(task)
-        if pool is None:
-            return True
-        if self.free[pool]:
-            self.free[pool] -= 1
-            return True
-        heappush(self._parked[pool], task)
-        return False
+        taken = self._queue_of[task]
+        heappop(taken.tasks)
+        for pool, units in taken.needs.items():
+            self.free[pool] -= units
+        taken.passed_over = 0
+        if self._kept_back is taken:
+            self._kept_back = None
+        for queue in self._queues:
+            # A better one waits still: it did not fit.
+            if queue.tasks and queue.tasks[0] < task and _overlap(queue.needs, taken.needs):
+                self._pass_over(queue)
 
-    def give(self, task: int) -> int | None:
-        """Give back the unit that `task` holds.
-
-        Returns:
-            The best task parked in the same pool, which is parked no more and should be tried
-            again; None if there is none.
-        """
-        pool = self.pool_of.get(task)
-        if pool is None:
-            return None
-        self.free[pool] += 1
-        parked = self._parked[pool]
-        return heappop(parked) if parked else None
+    def give(self, task: int) -> None:
+        """Take back the units that a task holds, if it needs any."""
+        queue = self._queue_of.get(task)
+        if queue is not None:
+            for pool, units in queue.needs.items():
+                self.free[pool] += units
 
     def clear(self) -> None:
-        """Forget all that are parked."""
-        for parked in self._parked:
-            parked.clear()
+        """Forget all that wait."""
+        for queue in self._queues:
+            queue.tasks.clear()
+            queue.passed_over = 0
+        self._kept_back = None
+
+    def _pass_over(self, queue: _Queue) -> None:
+        queue.passed_over += 1
+        if queue.passed_over >= PATIENCE and self._kept_back is None:
+            self._kept_back = queue
+
+    def _fits(self, queue: _Queue) -> bool:
+        kept = self._kept_back
+        kept_back = kept.needs if kept is not None and kept is not queue else {}
+        return all(
+            units + kept_back.get(pool, 0) <= self.free[pool] for pool, units in queue.needs.items()
+        )
+
+
+def _overlap(needs: Needs, others: Needs) -> bool:
+    return any(pool in others for pool in needs)

@@ -7,7 +7,7 @@ and what a pattern cannot tell, such as text for more than ten years.
 import re
 from collections.abc import Mapping
 
-from parallel_workers.definition import FIELDS, LIMIT, NAME, Definition, Schema
+from parallel_workers.definition import ATTRIBUTES, FIELDS, LIMIT, NAME, Definition, Schema
 from parallel_workers.formats.workfile import REQUIRED, SECTIONS
 
 _ATTRIBUTE = re.compile(r"^ +(\w+): (.+(?:\n {12}.+)*)", re.MULTILINE)
@@ -69,7 +69,7 @@ def _fields() -> dict[str, Schema]:
     }
     return {
         # Under -OO there are no docstrings.
-        name: {"description": descriptions.get(name, ""), **schema}
+        name: {"description": descriptions.get(ATTRIBUTES[name], ""), **schema}
         for name, (_, schema) in FIELDS.items()
     }
 

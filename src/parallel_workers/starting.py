@@ -90,7 +90,7 @@ def prepare(
         from parallel_workers.recorded import record
 
         beginning = record(plan, os.path.abspath(journal), jobs, resume=resume)
-    frontier = Frontier.of(plan, keep_going=keep_going, done=beginning.done)
+    frontier = Frontier.of(plan, most_failures=None if keep_going else 1, done=beginning.done)
     listeners: list[Listener] = [*beginning.listeners, *shields]
     driver = Driver(plan, frontier, jobs, listeners, beginning.done, beginning.earlier)
     for task, value in beginning.values.items():

@@ -38,7 +38,18 @@ values: dict[str, st.SearchStrategy[Any]] = {
     "cwd": texts.filter(bool),
     "duration": st.floats(0, 1e8) | st.integers(0, 100),
     "pool": st.sampled_from(["db", "net"]),
-    "retries": st.integers(0, 1_000_000),
+    "retries": st.integers(0, 1_000_000)
+    | st.fixed_dictionaries(
+        {"times": st.integers(0, 9)},
+        optional={
+            "delay": st.integers(0, 90),
+            "backoff": st.sampled_from([1, 1.5, 2]),
+            "jitter": st.sampled_from([0, 0.25]),
+            "on": st.lists(st.integers(1, 255), min_size=1, max_size=3),
+        },
+    ),
+    "allow-failure": st.booleans(),
+    "always": st.booleans(),
     "timeout": st.floats(1e-9, 1e8),
     "vars": st.dictionaries(texts, free, max_size=3),
     "description": texts,
@@ -108,9 +119,11 @@ EXAMPLES: dict[str, object] = {
     "env": {"A": "b"},
     "cwd": "tests",
     "duration": 5,
-    "pool": "db",
-    "retries": 2,
+    "pool": {"db": 1, "net": 4},
+    "retries": {"times": 2, "delay": 1.5, "on": [75]},
     "timeout": "5m",
+    "allow-failure": True,
+    "always": True,
     "vars": {"n": 1},
     "description": "Makes it.",
 }

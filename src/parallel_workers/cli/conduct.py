@@ -67,7 +67,7 @@ def conduct(
     guardian = Guardian(keeping.run)
     outputs = [out, errors] if events is None else [out, errors, events]
     attendant = Attendant(children, guardian, progress, outputs, keeping.delay)
-    frontier = Frontier.of(plan, keep_going=keep_going, done=keeping.done)
+    frontier = Frontier.of(plan, most_failures=None if keep_going else 1, done=keeping.done)
     journal = keeping.journal
     listeners: list[Listener] = [progress, summary, attendant.listen]
     if events is not None:

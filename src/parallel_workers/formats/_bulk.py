@@ -20,8 +20,9 @@ from typing import Any, Final
 from msgspec import UNSET, DecodeError, Struct, UnsetType, ValidationError, defstruct
 from msgspec.json import Decoder
 
-from parallel_workers.definition import FIELDS, Definition, check_name, read_field
+from parallel_workers.definition import ATTRIBUTES, FIELDS, Definition, check_name, read_field
 from parallel_workers.errors import CycleError, FieldError
+from parallel_workers.formats._fields import name_pools
 from parallel_workers.graph import WorkGraph
 
 PART_SIZE = 1 << 16
@@ -60,7 +61,8 @@ class _Bare(Struct, gc=False, forbid_unknown_fields=True):
 
 _Described: Final = defstruct(
     "_Described",
-    [(field, Any, UNSET) for field in FIELDS],
+    [(attribute, Any, UNSET) for attribute in ATTRIBUTES.values()],
+    rename={attribute: field for field, attribute in ATTRIBUTES.items()},
     bases=(_Bare,),
     gc=False,
     forbid_unknown_fields=True,
@@ -69,7 +71,7 @@ _Described: Final = defstruct(
 _SALT: Final = 0x5851F42D4C957F2D
 """Any number of which half of the bits are set."""
 
-_values_of_fields: Final = attrgetter(*FIELDS)
+_values_of_fields: Final = attrgetter(*ATTRIBUTES.values())
 
 _decode_names: Final = Decoder(list[_Named]).decode
 _decode_ancestors: Final = Decoder(list[_Descended]).decode
@@ -218,11 +220,13 @@ class _Told:
             if not fields:
                 continue
             keys += _count_keys(fields)
-            checked = {field: read_field(field, value) for field, value in fields.items()}
+            checked = {
+                ATTRIBUTES[field]: read_field(field, value) for field, value in fields.items()
+            }
             definition = Definition(**checked)
             graph.definitions[number] = definition
             if definition.pool is not None:
-                graph.pools[definition.pool] = 1
+                name_pools(graph, definition)
         return keys
 
     def _add_successors(self, names: list[str], rows: _Rows) -> None:

@@ -3,7 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from parallel_workers.definition import FIELDS, check_name, read_field
+from parallel_workers.definition import (
+    ATTRIBUTES,
+    FIELDS,
+    Definition,
+    check_name,
+    read_field,
+)
 from parallel_workers.documents.problems import About, Findings, Problem
 from parallel_workers.errors import CycleError, FieldError
 from parallel_workers.graph import WorkGraph
@@ -11,7 +17,7 @@ from parallel_workers.wording import shorten, shown
 
 
 def read_fields(given: Mapping[str, Any], about: About) -> dict[str, Any]:
-    """Return those of `given` that are fields of a `Definition`, checked.
+    """Return those of `given` that are fields of a `Definition`, checked, by their attributes.
 
     Args:
         given: A task as the document has it.
@@ -21,7 +27,7 @@ def read_fields(given: Mapping[str, Any], about: About) -> dict[str, Any]:
     for name, value in given.items():
         if name in FIELDS:
             try:
-                fields[name] = read_field(name, value)
+                fields[ATTRIBUTES[name]] = read_field(name, value)
             except FieldError as error:
                 about.problem(error.message, name, *error.place)
     return fields
@@ -35,6 +41,15 @@ def check_keys(given: Mapping[Any, Any], known: Sequence[str], about: About) -> 
             about.problem(
                 f"there is no field of that name{hint or '; there are ' + ', '.join(known)}", key
             )
+
+
+def name_pools(graph: WorkGraph, definition: Definition) -> None:
+    """Let there be the pools that a definition names, where a format has no place for limits.
+
+    Each has the limit 1, or as many units as one task needs of it at least.
+    """
+    for pool, units in definition.needs.items():
+        graph.pools[pool] = max(units, graph.pools.get(pool, 1))
 
 
 def names_a_task(value: object, about: About, *field: str | int) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from parallel_workers.definition import PLAIN, Definition
+from parallel_workers.definition import PLAIN, Definition, Retries
 from parallel_workers.errors import UsageError
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import plural, shorten
@@ -40,12 +40,24 @@ def describe(definition: Definition) -> dict[str, Any]:
         value = getattr(definition, name)
         if value == getattr(PLAIN, name):
             continue
-        if isinstance(value, tuple):
-            value = list(value)
-        elif isinstance(value, float) and value.is_integer():
-            value = int(value)
-        fields[name] = value
+        fields[name.replace("_", "-")] = _as_data(value)
     return fields
+
+
+def _as_data(value: Any) -> Any:
+    """Return what a field holds as a document has it."""
+    if isinstance(value, Retries):
+        default = Retries(value.times)
+        return {
+            name: _as_data(part)
+            for name, part in value._asdict().items()
+            if name == "times" or part != getattr(default, name)
+        }
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def dump_json(value: object) -> str:
@@ -102,13 +114,16 @@ def lost_limits(graph: WorkGraph, kind: str) -> list[str]:
         graph: What is written.
         kind: What it is written as.
     """
-    named = {definition.pool for definition in graph.definitions.values()}
+    needed: dict[str, int] = {}
+    for definition in graph.definitions.values():
+        for name, units in definition.needs.items():
+            needed[name] = max(units, needed.get(name, 1))
     limited = [
         f"{shorten(name)} ({limit})"
         for name, limit in graph.pools.items()
-        if name in named and limit != 1
+        if limit != needed.get(name, limit)
     ]
-    unused = [shorten(name) for name in graph.pools if name not in named]
+    unused = [shorten(name) for name in graph.pools if name not in needed]
     lines = []
     if limited:
         lines.append(f"pools in {kind} have the limit 1: other limits are lost, of {some(limited)}")

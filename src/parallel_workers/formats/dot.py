@@ -13,7 +13,8 @@ objects in text, and an empty value is none. A label that only lets Graphviz dra
 says nothing more, and `after` is no field: edges say what waits for what. Default attributes of
 nodes, subgraphs and sets of nodes mean what they mean to Graphviz. Ports, and the attributes of
 edges and graphs, say nothing of a task and are not kept; nor is whether a text was HTML. There is
-no place for the limits of pools: every pool that a task names has the limit 1.
+no place for the limits of pools: every pool that a task names has the limit 1, or more if one task
+needs more.
 """
 
 import re
@@ -21,7 +22,7 @@ import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from parallel_workers.definition import FIELDS, PLAIN, Definition, read_field
+from parallel_workers.definition import ATTRIBUTES, FIELDS, PLAIN, Definition, read_field
 from parallel_workers.documents.problems import Findings, Place, Problem
 from parallel_workers.documents.tree import Malformed, Parser
 from parallel_workers.errors import FieldError
@@ -29,6 +30,7 @@ from parallel_workers.formats._dot_text import Attribute, Digraph, begins_as_dot
 from parallel_workers.formats._fields import (
     check_cycles,
     connect,
+    name_pools,
     names_a_task,
     settle_edges,
     task,
@@ -105,8 +107,7 @@ class _Reader:
             definition = self._define_once(name, attributes)
         if definition is not PLAIN:
             self.graph.definitions[number] = definition
-        if definition.pool is not None:
-            self.graph.pools.setdefault(definition.pool, 1)
+        name_pools(self.graph, definition)
 
     def _define_once(self, name: str, attributes: Mapping[str, Attribute]) -> Definition:
         definition = self.definitions.get(id(attributes))
@@ -125,7 +126,7 @@ class _Reader:
             elif attribute.value or key == _CAN_BE_EMPTY:
                 value = self._value(name, key, attribute)
                 if value is not None:
-                    fields[key] = value
+                    fields[ATTRIBUTES[key]] = value
         if free and "vars" in fields:
             fields["vars"] = self._merge(free, fields["vars"], attributes["vars"].at)
         elif free:
@@ -199,6 +200,14 @@ def _number(text: str) -> object:
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
+def _number_or_object(text: str) -> object:
+    return _object(text) if text.lstrip().startswith("{") else _number(text)
+
+
+def _flag(text: str) -> object:
+    return {"true": True, "false": False}.get(text, text)
+
+
 def _object(text: str) -> object:
     """Return the JSON object in `text`; anything else as it is, for the field to refuse."""
     from parallel_workers.documents.json_text import PARSER
@@ -218,8 +227,11 @@ def _object(text: str) -> object:
 _MEANINGS: dict[str, Callable[[str], object]] = {
     "env": _object,
     "duration": _number,
-    "retries": _number,
+    "pool": _object,
+    "retries": _number_or_object,
     "timeout": _number,
+    "allow-failure": _flag,
+    "always": _flag,
     "vars": _object,
 }
 """What the text of a field stands for, where that is no text."""
@@ -276,7 +288,7 @@ def _attributes(name: str, definition: Definition) -> str:
         fields["vars"] = {key: value for key, value in free.items() if key not in plain}
     if label is not None:
         plain.setdefault("label", label)
-    given = [f"{key}={_id(_as_text(value))}" for key, value in {**fields, **plain}.items()]
+    given = [f"{_key(key)}={_id(_as_text(value))}" for key, value in {**fields, **plain}.items()]
     return f" [{', '.join(given)}]" if given else ""
 
 
@@ -302,6 +314,10 @@ def _is_plain(key: str, value: object) -> bool:
     )
 
 
+def _key(key: str) -> str:
+    return key if _PLAIN_KEY.fullmatch(key) else _quoted(key)
+
+
 def _as_text(value: object) -> str:
     """Return what a field holds as the text that `_read_text` reads the same."""
     if isinstance(value, dict):
@@ -309,7 +325,7 @@ def _as_text(value: object) -> str:
         return re.sub(r'\\(["\\])', lambda found: f"\\u{ord(found[1]):04x}", dump_json(value))
     if isinstance(value, list):
         return shlex.join(value)
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _id(text: str) -> str:

@@ -5,7 +5,7 @@
 
 Records come in any order and may carry the fields of a `Definition`. An edge may stand in the
 `successors` of its one end, in the `ancestors` of the other, or in both. There is no place for the
-limits of pools: every pool that a record names has the limit 1.
+limits of pools: every pool that a record names has the limit 1, or more if one task needs more.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from parallel_workers.documents.problems import About, Findings, Problem
 from parallel_workers.formats._fields import (
     check_cycles,
     check_keys,
+    name_pools,
     names_a_task,
     read_fields,
     task,
@@ -115,8 +116,7 @@ class _Reader:
         if fields := read_fields(record, about):
             definition = Definition(**fields)
             self.graph.definitions[number] = definition
-            if definition.pool is not None:
-                self.graph.pools.setdefault(definition.pool, 1)
+            name_pools(self.graph, definition)
 
     def cycle(self, names: Sequence[str]) -> Problem:
         """Return where the first of `names` stands, for an error that says the rest."""

@@ -171,12 +171,21 @@ class _Reader:
         return self.findings.about(task(name), ("tasks", name))
 
     def _check_pool(self, fields: Mapping[str, Any], about: About) -> None:
-        pool = fields.get("pool")
-        if pool is not None and pool not in self.graph.pools:
-            hint = self.findings.suggestion(pool, self.graph.pools)
-            about.problem(
-                f"there is no pool {shown(pool)}{hint or '; give its limit under pools'}", "pool"
-            )
+        for pool, units in Definition(pool=fields.get("pool")).needs.items():
+            limit = self.graph.pools.get(pool)
+            if limit is None:
+                hint = self.findings.suggestion(pool, self.graph.pools)
+                about.problem(
+                    f"there is no pool {shown(pool)}{hint or '; give its limit under pools'}",
+                    "pool",
+                )
+            elif units > limit:
+                about.problem(
+                    f"it needs {units:,} units of pool {shown(pool)}, which has {limit:,}; so it "
+                    "could never start",
+                    "pool",
+                    pool,
+                )
 
     def _define(self, number: int, fields: Mapping[str, Any]) -> None:
         definition = self.common_definition
