@@ -341,7 +341,7 @@ def check_accounts(case: Case, jobs: int, result: Result) -> None:
                 assert result.of(plan.names[other])[-1].finish <= trace.start
     assert result.most_at_once() <= jobs
     for pool, (_, limit) in enumerate(plan.pools):
-        members = {plan.names[task] for task, of in plan.pool_of.items() if of == pool}
+        members = {plan.names[task] for task, needs in plan.needs.items() if pool in needs}
         assert result.most_at_once(members) <= limit
     if case.keep_going or "failed" not in result.outcomes.values():
         assert result.outcomes == outcomes_without_stop(case, plan.names)

@@ -62,7 +62,9 @@ def driver_of(
     graph: WorkGraph, *listeners: Listener, keep_going: bool = False
 ) -> tuple[Driver, Plan]:
     plan = Plan(graph)
-    return Driver(plan, Frontier.of(plan, keep_going=keep_going), 2, listeners), plan
+    return Driver(
+        plan, Frontier.of(plan, most_failures=None if keep_going else 1), 2, listeners
+    ), plan
 
 
 ERRORS: dict[Outcome, Exception] = {

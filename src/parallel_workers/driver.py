@@ -23,13 +23,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from random import random
 from types import MappingProxyType
 from typing import Any
 
+from parallel_workers.alarms import Alarms
 from parallel_workers.errors import Cancelled, TimedOut
 from parallel_workers.events import (
     GOOD,
     LET_GO,
+    CommandResult,
     Event,
     Listener,
     Outcome,
@@ -87,9 +90,10 @@ class Driver:
         wants_worker: Whether, when somebody last looked, something was ready that no worker was
             coming for.
         over: Set when every task has its outcome.
-        on_stop: Called when nothing starts any more, by whoever stops the run. An executor that
-            waits elsewhere than in `step` is woken by it, to take back what has not begun, and to
-            deliver by another `take` what the stop has ended.
+        on_change: Called by whoever else than a worker changes what can start: by a stop, and when
+            the delay of an attempt is over. An executor that waits elsewhere than in `step` is
+            woken by it, to take back what has not begun, to take what has become ready, and to
+            deliver by that what a stop has ended.
     """
 
     def __init__(
@@ -111,11 +115,14 @@ class Driver:
         self.failures: dict[int, int] = {}
         self.wants_worker = False
         self.over = threading.Event()
-        self.on_stop: Callable[[], object] = _nobody_waits
+        self.on_change: Callable[[], object] = _nobody_waits
         self._frontier = frontier
         self._done = frozenset(done)
         self._earlier = earlier
         self._listeners = list(listeners)
+        # Whether more follows from a step, for others, than that they may have something to do.
+        self._attentive = bool(listeners or plan.delays or plan.always)
+        self._alarms = Alarms(self._wake, clock)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._idle = 0
@@ -150,6 +157,7 @@ class Driver:
         """
         with self._lock:
             self._listeners.append(listener)
+            self._attentive = True
             return [task for task in range(self.plan.tasks) if self.outcome(task) is not None]
 
     def running(self) -> list[int]:
@@ -176,6 +184,9 @@ class Driver:
         """
         self.errors[task] = error
         self.failures[task] = self.failures.get(task, 0) + 1
+        statuses = self.plan.retried_on.get(task)
+        if statuses is not None and _status_of(error) not in statuses:
+            self._frontier.forgo(task)
         return ~task
 
     def attempt(self, task: int) -> int:
@@ -195,7 +206,7 @@ class Driver:
         ended = hand.ended
         with self._lock:
             started = self._frontier.step(ended, room, self._share)
-            if not started or self._frontier.ready or self._listeners:
+            if not started or self._frontier.ready or self._attentive:
                 self._settle(ended, started, hand.number)
             ended.clear()
             if len(started) > 1:
@@ -226,8 +237,9 @@ class Driver:
         with self._lock:
             self._hands[hand.number - 1] = Hand(hand.number)
             self._advance(hand.ended, 0)
-            if hand.waiting and not self._frontier.stopped:
+            if hand.waiting:
                 self._frontier.take_back(hand.waiting)
+                self._tell_unstarted()
                 self._changed.notify()
         self._deliver()
 
@@ -286,6 +298,11 @@ class Driver:
         """Whether nothing starts any more."""
         return self._frontier.stopped
 
+    @property
+    def closing(self) -> bool:
+        """Whether nothing starts any more but tasks that run always, or not even those."""
+        return self._frontier.closing
+
     def stop(self) -> None:
         """Let nothing start any more; what runs may end in its own time.
 
@@ -298,7 +315,7 @@ class Driver:
             self._tell_unstarted()
             if not self._frontier.unfinished:
                 self._end()
-        self.on_stop()
+        self.on_change()
 
     def outcome(self, task: int) -> Outcome | None:
         """Return how `task` ended; None if it has not."""
@@ -312,7 +329,11 @@ class Driver:
     @property
     def spotless(self) -> bool:
         """Whether no attempt has failed, and nothing was stopped."""
-        return not self.errors and not self._frontier.stopped
+        return not self.errors and not self._frontier.closing
+
+    def forgiven(self, task: int) -> bool:
+        """Whether `task` has failed, and that counts as a success for the run."""
+        return task in self.plan.forgiven and self._frontier.state_of(task) == FAILED
 
     def attempts(self, task: int) -> int:
         """Return how many attempts of `task` were begun."""
@@ -332,23 +353,41 @@ class Driver:
 
     def _advance(self, ended: Collection[int], room: int, worker: int | None = 0) -> list[int]:
         started = self._frontier.step(ended, room)
-        if not started or self._frontier.ready or self._listeners:
+        if not started or self._frontier.ready or self._attentive:
             self._settle(ended, started, worker)
         return started
 
     def _settle(self, ended: Collection[int], started: Sequence[int], worker: int | None) -> None:
         """Do what follows from a step for all but the worker that made it."""
         frontier = self._frontier
+        if frontier.to_wake:
+            self._set_alarms()
         if self._listeners:
             self._tell(ended, started, worker)
+        if frontier.closing:
+            self._empty_hands()
         if not started:
             if not frontier.unfinished:
                 self._end()
-            elif frontier.stopped:
-                self._empty_hands()
         elif frontier.ready:
             self.wants_worker = not self._idle
             self._changed.notify()
+
+    def _set_alarms(self) -> None:
+        """See to it that what was delayed is woken."""
+        to_wake = self._frontier.to_wake
+        for task in to_wake:
+            pause = self.plan.delays[task].pause(self.failures[task], random())
+            self._alarms.set(pause, task)
+        to_wake.clear()
+
+    def _wake(self, tasks: Sequence[int]) -> None:
+        with self._lock:
+            for task in tasks:
+                self._frontier.wake(task)
+            self.wants_worker = not self._idle
+            self._changed.notify(len(tasks))
+        self.on_change()
 
     def _take_from_others(self, worker: int) -> list[int]:
         """Return the next task of some worker that has begun another one; none: nothing."""
@@ -379,6 +418,8 @@ class Driver:
                     self._untold.pop(task, None)
                     self._frontier.take_back([task])
         self._tell_unstarted()
+        if self._frontier.ready:
+            self._changed.notify()
         if not self._frontier.unfinished:
             self._end()
 
@@ -447,6 +488,7 @@ class Driver:
             plan.durations[task],
             self._value_of(task) if error is None else _result_of(error),
             None if cause is None else plan.names[cause],
+            self.forgiven(task),
         )
 
     def _value_of(self, task: int) -> Any:
@@ -462,6 +504,7 @@ class Driver:
     def _end(self) -> None:
         if not self.over.is_set():
             self._events.append(RunEnded(self._now()))
+            self._alarms.clear()
             self.over.set()
             self._changed.notify_all()
 
@@ -487,6 +530,11 @@ def _outcome_of(error: BaseException) -> Outcome:
     if isinstance(error, TimedOut):
         return Outcome.TIMED_OUT
     return Outcome.CANCELLED if isinstance(error, Cancelled) else Outcome.FAILED
+
+
+def _status_of(error: BaseException) -> int | None:
+    result = getattr(error, "result", None)
+    return result.status if isinstance(result, CommandResult) else None
 
 
 def _result_of(error: BaseException) -> Any:

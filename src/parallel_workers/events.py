@@ -145,6 +145,7 @@ class TaskEnded(NamedTuple):
         result: A `CommandResult`, the value of a function or its exception; None for a skipped one.
         cause: For a skipped task, the name of the task whose end is the reason; None if the run
             was interrupted.
+        forgiven: Whether it failed, and that counts as a success for the run and its successors.
     """
 
     time: float
@@ -155,6 +156,7 @@ class TaskEnded(NamedTuple):
     work: float
     result: Any = None
     cause: str | None = None
+    forgiven: bool = False
 
 
 class RunEnded(NamedTuple):

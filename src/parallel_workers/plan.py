@@ -57,6 +57,7 @@ class Plan:
         waits: By number, how many direct predecessors there are.
         retries: How many attempts more a task has when one fails; tasks with none are not in it.
         delays: By task that waits before another attempt, how long; others are not in it.
+        retried_on: By task that is tried again after some exit statuses only, those.
         needs: By task, how many units of which pools it needs; tasks that need none are not in it.
         pools: By pool, its name and its limit.
         forgiven: Tasks whose failure counts as a success for everybody else.
@@ -115,6 +116,7 @@ class Plan:
         pool_numbers = {name: number for number, (name, _) in enumerate(self.pools)}
         self.retries: dict[int, int] = {}
         self.delays: dict[int, Retries] = {}
+        self.retried_on: dict[int, tuple[int, ...]] = {}
         self.needs: dict[int, dict[int, int]] = {}
         self.timeouts: dict[int, float] = {}
         self.forgiven: set[int] = set()
@@ -126,6 +128,8 @@ class Plan:
                 self.retries[task] = retries.times
                 if retries.delay:
                     self.delays[task] = retries
+                if retries.on:
+                    self.retried_on[task] = retries.on
             if definition.timeout is not None and old in graph.functions:
                 self.timeouts[task] = definition.timeout
             if definition.pool:

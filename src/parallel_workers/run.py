@@ -269,8 +269,9 @@ class Run:
             return False
         if self._driver.spotless:
             return True
-        outcomes = self.outcomes
-        return sum(outcomes[good] for good in GOOD) == len(self)
+        outcomes, driver = self.outcomes, self._driver
+        forgiven = sum(map(driver.forgiven, driver.plan.forgiven))
+        return sum(outcomes[good] for good in GOOD) + forgiven == len(self)
 
     @property
     def seconds(self) -> float:
@@ -378,7 +379,7 @@ class Run:
         failed = [
             task
             for task in sorted(driver.errors, key=driver.finished.__getitem__)
-            if driver.outcome(task) is not Outcome.SUCCEEDED
+            if driver.outcome(task) is not Outcome.SUCCEEDED and not driver.forgiven(task)
         ]
         outcomes = self.outcomes
         skipped = outcomes[Outcome.SKIPPED]

@@ -4,6 +4,7 @@ So the predicted schedule is what the runner would do with these durations, and 
 scheduler thinks it would.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
@@ -67,16 +68,25 @@ def simulate(
     running: list[tuple[float, int, int]] = []
     slots: list[Slot] = []
     now, ended = 0.0, list[int]()
+    asleep: list[tuple[float, int]] = []
+    failures: Counter[int] = Counter()
     while True:
         for task in frontier.step(ended, room - len(running)):
             worker = heappop(idle) if idle else next(unused)
             finish = now + plan.durations[task]
             slots.append(Slot(task, worker, now, finish))
             heappush(running, (finish, task, worker))
-        if not running:
+        for task in frontier.to_wake:
+            heappush(asleep, (now + plan.delays[task].pause(failures[task], 0.5), task))
+        frontier.to_wake.clear()
+        if not running and not asleep:
             return slots
-        now, ended = running[0][0], []
+        now, ended = min(queue[0][0] for queue in (running, asleep) if queue), []
+        while asleep and asleep[0][0] == now:
+            frontier.wake(heappop(asleep)[1])
         while running and running[0][0] == now:
             _, task, worker = heappop(running)
             heappush(idle, worker)
-            ended.append(task if ends_well(task) else ~task)
+            well = ends_well(task)
+            failures[task] += not well
+            ended.append(task if well else ~task)

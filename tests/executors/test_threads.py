@@ -37,7 +37,9 @@ def run(
     """Run a graph to its end; `body` is given the task and the number of the attempt."""
     plan = Plan(graph)
     events: list[Event] = []
-    driver = Driver(plan, Frontier.of(plan, keep_going=keep_going), jobs, [events.extend])
+    driver = Driver(
+        plan, Frontier.of(plan, most_failures=None if keep_going else 1), jobs, [events.extend]
+    )
 
     def body_of(task: int) -> Body:
         return lambda: body(plan.names[task], driver.attempt(task))

@@ -23,7 +23,7 @@ class Futures:
         self._driver = driver
         self._bodies = bodies
         self._ended: SimpleQueue[list[int]] = SimpleQueue()
-        driver.on_stop = lambda: self._ended.put([])
+        driver.on_change = lambda: self._ended.put([])
         self._thread = threading.Thread(target=self._serve, name="futures", daemon=True)
         self._thread.start()
 

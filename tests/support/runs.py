@@ -82,7 +82,7 @@ def run_simulated(
 ) -> Result:
     plan = Plan(graph)
     plan.durations = [scripts.get(name, Script()).seconds for name in plan.names]
-    frontier = Frontier.of(plan, keep_going=keep_going)
+    frontier = Frontier.of(plan, most_failures=None if keep_going else 1)
     done = [0] * plan.tasks
 
     def ends_well(task: int) -> bool:

@@ -98,9 +98,12 @@ class Case(NamedTuple):
         return Model(
             {task: tasks_before(task) for task in range(plan.tasks)},
             plan.retries,
-            plan.pool_of,
+            set(plan.delays),
+            plan.needs,
             [limit for _, limit in plan.pools],
-            self.keep_going,
+            plan.forgiven,
+            plan.always,
+            None if self.keep_going else 1,
         )
 
 

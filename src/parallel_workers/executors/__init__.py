@@ -8,7 +8,7 @@ What follows is for that kind.
 
 When it is started, it
   - refuses what it cannot execute: `bodies.refuse_coroutines(driver.plan)`, if it awaits nothing,
-  - sets `driver.on_stop` to what wakes it; that is called in any thread,
+  - sets `driver.on_change` to what wakes it; that is called in any thread,
   - has room for `driver.jobs` attempts at once; 0 is no limit, `len(bodies)` is enough for all,
   - and takes as many tasks as it can begin at once. `driver.over` may be set from the beginning.
 
@@ -23,9 +23,10 @@ elsewhere
     tells when it comes back (`attempts.in_time`). Commands have their limits in their bodies.
 
 Then it tells the driver, by `take`: the task where it succeeded, else what `failed` gave for it.
-What it took and has not begun when `driver.stopped` is set goes to `driver.take_back`. When
-`on_stop` was called, it takes once more, even with no room: that tells the listeners what the stop
-has ended. When `driver.over` is set after a `take`, there is nothing more to do.
+What it took and has not begun when `driver.stopped` is set, or `driver.closing` comes to be, goes
+to `driver.take_back`. When `on_change` was called, it takes once more, even with no room: that
+tells the listeners what a stop has ended. When `driver.over` is set after a `take`, there is
+nothing more to do.
 """
 
 from collections.abc import Sequence

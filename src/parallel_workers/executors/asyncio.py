@@ -158,7 +158,7 @@ class Attempts:
         self._ended: list[int] = []
         self._stepping = self._cancelled = False
         self.over: asyncio.Future[None] = loop.create_future()
-        driver.on_stop = partial(self._call, self._step_soon)
+        driver.on_change = partial(self._call, self._step_soon)
         self._step_soon()
 
     def cancel(self) -> None:

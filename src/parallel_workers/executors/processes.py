@@ -17,7 +17,7 @@ import contextlib
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from select import POLLIN, POLLOUT, poll
 
 from parallel_workers.bodies import Body, CommandBody, arrived, layers, refuse_coroutines
@@ -116,6 +116,7 @@ class Processes:
         self._only_functions = None not in driver.plan.functions
         self._typical = 2 * AHEAD
         self._cancelled = False
+        self._closing = False
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
@@ -140,7 +141,7 @@ class Processes:
             raise
 
     def _start_thread(self) -> None:
-        self._driver.on_stop = self._wake
+        self._driver.on_change = self._wake
         try:
             self._thread.start()
         except RuntimeError:
@@ -191,14 +192,18 @@ class Processes:
             self._ended.append(self._commands_ended.popleft())
         ended, self._ended = self._ended, []
         self._under_way -= len(ended)
-        started = driver.take(ended, self._room(), ahead=not self._only_functions)
-        self._under_way += len(started)
-        self._queue(started)
-        if driver.stopped:
+        self._take(ended)
+        if driver.stopped or driver.closing is not self._closing:
+            self._closing = driver.closing
             self._take_back_all()
             if self._cancelled:
                 self._kill_all(Cancelled("cancelled"))
         return not driver.over.is_set()
+
+    def _take(self, ended: Collection[int]) -> None:
+        started = self._driver.take(ended, self._room(), ahead=not self._only_functions)
+        self._under_way += len(started)
+        self._queue(started)
 
     def _room(self) -> int:
         """Return how many tasks more there is a worker for; with commands, how many may run."""
@@ -248,7 +253,7 @@ class Processes:
         if tasks:
             self._under_way -= len(tasks)
             self._driver.take_back(tasks)
-            self._driver.take((), 0)  # which tells the listeners
+            self._take(())  # which tells the listeners, and takes what runs always
 
     def _kill_all(self, error: BaseException) -> None:
         for worker in self._workers:

@@ -1,5 +1,6 @@
 """Attempts execute in threads of this process. Each pulls its next task itself."""
 
+import contextlib
 import threading
 from collections.abc import Sequence
 
@@ -46,6 +47,7 @@ class Threads:
         self._started = 0
         self._starting = threading.Lock()
         self._deadlines = Deadlines(driver, self._replace)
+        driver.on_change = self._grow_if_wanted
         for task in driver.plan.timeouts:
             self._bodies[task] = self._deadlines.limited(task, self._bodies[task])
 
@@ -90,6 +92,11 @@ class Threads:
         """Start another worker; return whether there may be more."""
         self.start_one()
         return len(self._threads) < self._most
+
+    def _grow_if_wanted(self) -> None:
+        if self._driver.wants_worker and not self._driver.over.is_set():
+            with contextlib.suppress(UsageError):  # those that there are do the work
+                self.start_one()
 
     def _replace(self, code: int, worker: threading.Thread) -> None:
         """Tell that an attempt has timed out, and replace the worker that is still at it."""
