@@ -6,7 +6,7 @@ WORKERS ?= 2
 # One without the global lock is looked for by this name; CONTRIBUTING.md says how to build it.
 FREE_THREADED_PYTHON ?= python3.13t
 # What has to be right on every Python: how tasks are run, in threads above all.
-PORTABLE_TESTS := tests/test_frontier.py tests/test_driver.py tests/test_behaviour.py tests/test_stress.py tests/executors
+PORTABLE_TESTS := tests/test_frontier.py tests/test_driver.py tests/test_behaviour.py tests/test_stress.py tests/test_tasks.py tests/executors
 
 .PHONY: run test test-all test-pythons bench check clean
 

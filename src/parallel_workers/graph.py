@@ -536,9 +536,11 @@ class WorkGraph:
             output: "task" to keep what each function prints and logs for `run.tasks[name].output`,
                 and to show nothing of it; None to leave it alone.
             journal: The state directory in which the run is recorded, made if need be; None to
-                record nothing.
-            resume: Whether to go on with the last run of that journal: what has succeeded and does
-                the same as then is not done again, and has the value that it had.
+                record nothing. Where that cannot be, the run goes on, and a warning says so at
+                its end.
+            resume: Whether to go on with the last run that the same program (its main script)
+                recorded there: what has succeeded and does the same as then is not done again, and
+                has the value that it had.
 
         Raises:
             GraphError: The graph cannot be run as it is.

@@ -110,12 +110,14 @@ class Journal(History):
     Attributes:
         warnings: What is to be told of the journal, each in a line.
         incomplete: After `close`, what could not be recorded, in a line; None if all was.
+        trouble: Why what has happened cannot be written now; None while it can.
     """
 
     def __init__(self, state: str, connection: sqlite3.Connection, *, durable: bool) -> None:
         super().__init__(state, connection)
         self.warnings: list[str] = []
         self.incomplete: str | None = None
+        self.trouble: str | None = None
         self._durable = durable
         self._mutex = threading.Lock()
         self._run_lock: int | None = None
@@ -130,7 +132,6 @@ class Journal(History):
         # Known once the run is declared: its session, and by name the ids of its tasks.
         self._session = 0
         self._ids: dict[str, int] = {}
-        self._trouble: str | None = None
         self._retry_at = 0.0
         self._damaged = False
         self._lost: list[str] = []
@@ -262,7 +263,7 @@ class Journal(History):
 
     def _write(self) -> None:
         """Write all that is to be written, if that can be done now."""
-        if self._facts is None or (self._trouble and time.monotonic() < self._retry_at):
+        if self._facts is None or (self.trouble and time.monotonic() < self._retry_at):
             return
         try:
             if self._damaged:
@@ -276,15 +277,15 @@ class Journal(History):
                 self._replace()
                 self._write_at_once()
         except (*FAULTS, UsageError) as error:
-            if self._trouble is None:
+            if self.trouble is None:
                 # Whoever holds it up is not waited for with every batch.
                 self._be_patient(0)
-            self._trouble = one_line(str(error), _LONGEST_ERROR)
+            self.trouble = one_line(str(error), _LONGEST_ERROR)
             self._retry_at = time.monotonic() + _RETRY_AFTER
             return
-        if self._trouble is not None:
+        if self.trouble is not None:
             self._be_patient(_PATIENCE)
-            self._trouble = None
+            self.trouble = None
 
     def _write_at_once(self) -> None:
         """Write all that is to be written, in one transaction."""
@@ -413,9 +414,9 @@ class Journal(History):
     def _missing(self) -> str | None:
         """Return what has not been recorded, in a line; None if all has."""
         missing = list(self._lost)
-        if self._trouble is not None:
+        if self.trouble is not None:
             what = plural(len(self._events), "event") if self._declared else "all of this run"
-            missing.append(f"{what}: {self._trouble}")
+            missing.append(f"{what}: {self.trouble}")
         elif self._inode != inode_of(f"{self.state}/{JOURNAL}"):
             missing.append("all of this run: it was deleted meanwhile")
         if not missing:

@@ -346,6 +346,8 @@ class Run:
             except KeyboardInterrupt:
                 self._cancel_workers()
                 names = [self._driver.plan.names[task] for task in self._driver.running()]
+                if not names:
+                    raise
                 told = ", ".join(at_most([shorten(name) for name in names], "task"))
                 raise KeyboardInterrupt(f"left running: {told}") from None
             raise

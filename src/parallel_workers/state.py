@@ -1,7 +1,6 @@
 """The state directory: where what is kept of runs lies, a directory for each run."""
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -13,9 +12,6 @@ STATE_DIRECTORY = ".parallel-workers"
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = 1_600_000_000
-
-_LOOKING = 0.5
-"""For how many seconds at most somebody else who looks at the lock of a run may hold it."""
 
 
 def run_id(now: float, salt: int) -> str:
@@ -102,59 +98,6 @@ def new_passing_run() -> tuple[str, str]:
         raise UsageError(
             f"nothing can be written to {place}: {error.strerror}; name a directory in TMPDIR"
         ) from None
-
-
-def lock_run(directory: str) -> int:
-    """Take the lock of a run, which tells that a process is at it.
-
-    Args:
-        directory: That of the run.
-
-    Returns:
-        A file descriptor; the lock lasts until it is closed, at the latest until this process ends.
-
-    Raises:
-        UsageError: Another process has the lock.
-        OSError: There can be no lock.
-    """
-    fd = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + _LOOKING
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < deadline:
-                time.sleep(0.01)
-                continue
-            process = os.read(fd, 20).decode(errors="replace")
-            os.close(fd)
-            run = os.path.basename(directory)
-            raise UsageError(
-                f"run {run} is running, in process {process}; wait for its end, or end it"
-            ) from None
-        except OSError:
-            os.close(fd)
-            raise
-        break
-    with contextlib.suppress(OSError):
-        os.truncate(fd, 0)
-        os.write(fd, b"%d" % os.getpid())
-    return fd
-
-
-def is_locked(directory: str) -> bool:
-    """Return whether a process is at the run that has this directory."""
-    try:
-        fd = os.open(f"{directory}/lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 def user_name() -> str:

@@ -70,7 +70,7 @@ class Keeping(NamedTuple):
 
     def delay(self) -> str | None:
         """Return why nothing can be recorded at present, in a line; None while it can be."""
-        trouble = None if self.journal is None else self.journal._trouble
+        trouble = None if self.journal is None else self.journal.trouble
         if trouble is None:
             return None
         return f"the journal cannot be written: {trouble}; the run goes on, and it is tried again"
