@@ -223,6 +223,8 @@ class Frontier:
         """
         if not self._simple:
             self._end_with_rules(ended)
+            if self._pools is not None:
+                return self._start_with_units(room, share, self._pools)
             return self._start(room, share)
         states, waiting, successors = self._states, self.waiting, self._successors
         in_order, tasks = self._in_order, self._tasks
@@ -417,13 +419,11 @@ class Frontier:
         return ready if self._pools is None else ready + self._pools.ready()
 
     def _start(self, room: int, share: int) -> list[int]:
-        """Hand out up to `room` of the ready tasks, the best first."""
-        in_order, out_of_order, pools = self._in_order, self._out_of_order, self._pools
+        """Hand out up to `room` of the ready tasks, the best first, where there are no pools."""
+        in_order = self._in_order
         if room > 1:
-            room = min(room, 1 + (self._count_ready() - 1) // share)
-        if pools is not None:
-            started = self._choose_with_units(room, pools)
-        elif out_of_order or not self._simple:
+            room = min(room, 1 + (len(in_order) + len(self._out_of_order) - 1) // share)
+        if self._out_of_order or not self._simple:
             started = self._choose(room)
         elif room < len(in_order):
             started = [in_order.popleft() for _ in range(room)]
@@ -434,9 +434,17 @@ class Frontier:
         for task in started:
             states[task] = RUNNING
         self.running += len(started)
-        self.ready = len(in_order) + len(out_of_order)
-        if pools is not None:
-            self.ready += pools.ready()
+        self.ready = len(in_order) + len(self._out_of_order)
+        return started
+
+    def _start_with_units(self, room: int, share: int, pools: Pools) -> list[int]:
+        """Hand out up to `room` of the ready tasks, the best first, as pools allow."""
+        room = min(room, 1 + (self._count_ready() - 1) // share)
+        started = self._choose_with_units(room, pools)
+        for task in started:
+            self._states[task] = RUNNING
+        self.running += len(started)
+        self.ready = self._count_ready()
         return started
 
     def _choose(self, room: int) -> list[int]:
