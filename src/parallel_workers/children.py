@@ -20,7 +20,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from parallel_workers.spawning import Environment, PlainStarter, Starter
@@ -35,18 +35,19 @@ MANY = 250
 """From how many children on it is worth to import what starts them faster."""
 
 
-def starter(null: int, expected: int) -> Starter:
+def starter(null: int, expected: int, passed: Sequence[int] = ()) -> Starter:
     """Return what starts processes best.
 
     Args:
         null: A file descriptor that they get as standard input.
         expected: About how many will be started.
+        passed: Other file descriptors that they get.
     """
     if expected < MANY or sys.platform != "linux":
-        return PlainStarter(null)
+        return PlainStarter(null, passed)
     from parallel_workers.libc_spawn import LibcStarter
 
-    return LibcStarter(null)
+    return LibcStarter(null, passed)
 
 
 class Child(NamedTuple):
@@ -84,12 +85,13 @@ class Children:
     Args:
         grace: Seconds that a child has to end by itself when it is told to.
         expected: About how many there will be.
+        passed: File descriptors that they get, beside those that every program gets.
     """
 
-    def __init__(self, grace: float, expected: int = 1) -> None:
+    def __init__(self, grace: float, expected: int = 1, passed: Sequence[int] = ()) -> None:
         self.grace = grace
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._start = starter(self._null, expected)
+        self._start = starter(self._null, expected, passed)
         self._lock = threading.Lock()
         self._alive: dict[int, Child] = {}
         self._told: signal.Signals | None = None

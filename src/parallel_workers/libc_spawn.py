@@ -10,6 +10,7 @@ well below `_ROOM`), and constants that do not differ among those known here.
 
 import ctypes
 import os
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from parallel_workers.spawning import LOG_FLAGS, LOG_MODE, RESET, Environment
@@ -39,10 +40,12 @@ class LibcStarter:
 
     Args:
         null: A file descriptor that they get as standard input.
+        passed: Other file descriptors that they get, under the same numbers.
     """
 
-    def __init__(self, null: int) -> None:
+    def __init__(self, null: int, passed: Sequence[int] = ()) -> None:
         self._null = null
+        self._passed = passed
         self._base: Environment = {}
         self._base_block = _array([])
         self._attributes = ctypes.create_string_buffer(_ROOM)
@@ -67,6 +70,7 @@ class LibcStarter:
                 _fill.posix_spawn_file_actions_adddup2(actions, self._null, 0)
                 or _fill.posix_spawn_file_actions_addopen(actions, 1, path, LOG_FLAGS, LOG_MODE)
                 or _fill.posix_spawn_file_actions_adddup2(actions, 1, 2)
+                or self._pass_on(actions)
             ) or _posix_spawn(
                 pid,
                 os.fsencode(program),
@@ -80,6 +84,11 @@ class LibcStarter:
         if error:
             raise OSError(error, os.strerror(error))
         return pid.value
+
+    def _pass_on(self, actions: ctypes.Array[ctypes.c_char]) -> int:
+        """Let the program inherit what it is to get; return the number of an error, or 0."""
+        add = _fill.posix_spawn_file_actions_adddup2
+        return next(filter(None, (add(actions, fd, fd) for fd in self._passed)), 0)
 
     def _block(self, base: Environment, own: Environment) -> _Array:
         """Return an environment as C has it; what is shared is put together once."""

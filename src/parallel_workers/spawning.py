@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 # To truncate a file costs even if it is empty, and a log always is when its attempt starts.
@@ -44,10 +44,13 @@ class PlainStarter:
 
     Args:
         null: A file descriptor that they get as standard input.
+        passed: Other file descriptors that they get, under the same numbers.
     """
 
-    def __init__(self, null: int) -> None:
+    def __init__(self, null: int, passed: Sequence[int] = ()) -> None:
         self._null = null
+        # A descriptor that is duplicated onto itself is one that the program inherits.
+        self._passed = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in passed]
 
     def __call__(
         self, program: str, words: tuple[str, ...], base: Environment, own: Environment, log: str
@@ -57,6 +60,7 @@ class PlainStarter:
             (os.POSIX_SPAWN_DUP2, self._null, 0),
             (os.POSIX_SPAWN_OPEN, 1, log, LOG_FLAGS, LOG_MODE),
             (os.POSIX_SPAWN_DUP2, 1, 2),
+            *self._passed,
         ]
         return os.posix_spawn(
             program, words, {**base, **own}, file_actions=actions, setsid=True, setsigdef=RESET

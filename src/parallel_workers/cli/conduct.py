@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from parallel_workers.bodies import CommandText, command_bodies
 from parallel_workers.children import Children
@@ -13,9 +14,11 @@ from parallel_workers.commands import CommandRunner
 from parallel_workers.driver import Driver
 from parallel_workers.errors import UsageError
 from parallel_workers.events import Listener, Outcome
+from parallel_workers.executors import Executor
 from parallel_workers.executors.threads import ThreadsExecutor
 from parallel_workers.frontier import Frontier
 from parallel_workers.guardian import Guardian
+from parallel_workers.outputs import Outputs
 from parallel_workers.plan import Plan
 from parallel_workers.reports.ndjson import EventLines
 from parallel_workers.reports.output import Output, non_blocking
@@ -23,6 +26,9 @@ from parallel_workers.reports.progress import Progress
 from parallel_workers.reports.style import choose_style
 from parallel_workers.reports.summary import Summary
 from parallel_workers.reports.terminal import find_terminal
+
+if TYPE_CHECKING:
+    from parallel_workers.jobserver import Jobserver
 
 
 def conduct(
@@ -36,6 +42,7 @@ def conduct(
     keep_going: bool,
     grace: float,
     rerun: Callable[[str], str],
+    jobserver: "Jobserver | None" = None,
 ) -> int:
     """Run commands, and show what becomes of them.
 
@@ -49,6 +56,7 @@ def conduct(
         keep_going: Whether a failure leaves what does not depend on it to go on.
         grace: Seconds that a command has to end when it is told to.
         rerun: Returns, for the name of a task, the line that runs it again.
+        jobserver: The jobserver that the run takes part in; None for none.
 
     Returns:
         The exit status: 0 if all succeeded, 1 if not, 3 if all succeeded and the record of it is
@@ -63,7 +71,8 @@ def conduct(
     style = choose_style(sys.stdout.encoding, terminal, os.environ)
     progress = Progress(out, style, terminal)
     summary = Summary(rerun)
-    children = Children(grace, expected=plan.tasks)
+    passed = () if jobserver is None else jobserver.passed
+    children = Children(grace, expected=plan.tasks, passed=passed)
     guardian = Guardian(keeping.run)
     outputs = [out, errors] if events is None else [out, errors, events]
     attendant = Attendant(children, guardian, progress, outputs, keeping.delay)
@@ -77,8 +86,10 @@ def conduct(
         listeners.insert(0, journal)
     driver = Driver(plan, frontier, jobs, listeners, keeping.done, keeping.earlier)
     marks = {b"PW_RUN": keeping.run.encode(), b"PW_RUNNER": guardian.mark.encode()}
-    runner = CommandRunner(children, keeping.logs, {**os.environb, **marks})
-    bodies = command_bodies(plan, dict(enumerate(commands)), runner, driver.attempt)
+    shared = {} if jobserver is None else jobserver.env
+    runner = CommandRunner(children, keeping.logs, {**os.environb, **shared, **marks})
+    passing = Outputs(plan, keeping.place, keeping.done)
+    bodies = command_bodies(plan, dict(enumerate(commands)), runner, driver.attempt, passing)
     # From here on only what the run itself makes is worth walking through.
     gc.freeze()
     gc.enable()
@@ -86,7 +97,7 @@ def conduct(
         guardian.start()
         driver.begin(keeping.run)
         try:
-            workers = ThreadsExecutor().start(driver, list(bodies.values()))
+            workers = _executor(jobserver).start(driver, list(bodies.values()))
         except UsageError:
             keeping.close(Outcome.FAILED)
             raise
@@ -111,6 +122,14 @@ def conduct(
     for warning in _warnings(out, events, guardian, keeping):
         errors.write(f"warning: {warning}\n".encode(sys.stderr.encoding, "backslashreplace"))
     return 3 if keeping.missing is not None and status == 0 else status
+
+
+def _executor(jobserver: "Jobserver | None") -> Executor:
+    if jobserver is None:
+        return ThreadsExecutor()
+    from parallel_workers.jobserver import TokenExecutor
+
+    return TokenExecutor(jobserver)
 
 
 def open_events(file: str) -> Output:

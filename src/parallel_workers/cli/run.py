@@ -2,43 +2,58 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from parallel_workers.bodies import shown_command
+from parallel_workers.bodies import CommandText, shown_command
 from parallel_workers.cli.bodies import commands_of
-from parallel_workers.cli.conduct import conduct, open_events
-from parallel_workers.cli.console import show
+from parallel_workers.cli.completion import complete_runs, complete_tasks
+from parallel_workers.cli.console import show, tell
 from parallel_workers.cli.inputs import (
     find_input,
     format_option,
     jobs_option,
     load_graph,
     strict_option,
+    tasks_argument,
 )
 from parallel_workers.cli.keeping import (
     Keeping,
     Prepared,
     Wishes,
+    content_digests,
     foresee,
     keep,
     keep_nothing,
 )
+from parallel_workers.cli.selection import Choice, Selection, select, selection_options
 from parallel_workers.cores import usable_cores
 from parallel_workers.durations import parse_duration
-from parallel_workers.errors import UsageError
+from parallel_workers.errors import ParallelWorkersError, UsageError
 from parallel_workers.frontier import Frontier
+from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
 from parallel_workers.state import STATE_DIRECTORY, remove_run
 from parallel_workers.wording import one_line, shorten
+
+if TYPE_CHECKING:
+    from parallel_workers.jobserver import Jobserver
 
 
 class _RunCommand(click.Command):
     """The command, whose option --again takes all names up to the next option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take apart what was typed."""
-        return super().parse_args(ctx, _repeat("--again", args))
+        """Take apart what was typed; what follows `--` is kept as the object of the context."""
+        end = args.index("--") if "--" in args else len(args)
+        ctx.obj = args[end + 1 :]
+        return super().parse_args(ctx, _repeat("--again", args[:end]))
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return what the help shows of how it is used."""
+        return [*super().collect_usage_pieces(ctx), "[-- ARGS]"]
 
 
 def _repeat(option: str, args: Sequence[str]) -> list[str]:
@@ -49,10 +64,8 @@ def _repeat(option: str, args: Sequence[str]) -> list[str]:
     """
     repeated: list[str] = []
     behind = first = False
-    for place, word in enumerate(args):
+    for word in args:
         if word[:1] == "-" and not first:
-            if word == "--":
-                return [*repeated, *args[place:]]
             behind = first = word == option
         elif behind:
             if not first:
@@ -63,11 +76,31 @@ def _repeat(option: str, args: Sequence[str]) -> list[str]:
 
 
 @click.command(short_help="Run a work graph.", cls=_RunCommand)
-@click.argument("file_and_tasks", nargs=-1, metavar="[FILE] [TASK]...")
+@tasks_argument
+@selection_options
 @jobs_option
+@click.option(
+    "--jobserver",
+    "style",
+    type=click.Choice(["pipe", "fifo"]),
+    help="Share the number of -j with make and ninja within tasks.",
+)
+@click.option(
+    "--shuffle", is_flag=True, help="Take what is ready at random, to find missing edges."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", help="Shuffle as the run that printed N did."
+)
 @click.option("-k", "--keep-going", is_flag=True, help="Go on with what no failure is before.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would run, and run nothing.")
 @click.option("-C", "--directory", metavar="DIR", help="Go to DIR first.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a variable for all commands, over what they set themselves; may be repeated.",
+)
 @click.option("--command", "template", metavar="TEMPLATE", help="What tasks without a command run.")
 @click.option("--programs", metavar="DIR", help="Tasks without a command run the file DIR/NAME.")
 @click.option(
@@ -96,11 +129,14 @@ def _repeat(option: str, args: Sequence[str]) -> list[str]:
 @click.option("--durable", is_flag=True, help="What is shown survives a loss of power, too.")
 @click.option("--events", metavar="FILE", help="Write events as lines of JSON; - for the output.")
 @click.option("--resume", is_flag=True, help="Go on with the last run of FILE.")
-@click.option("--resume-run", metavar="RUN", help="Go on with that run.")
+@click.option(
+    "--resume-run", metavar="RUN", shell_complete=complete_runs, help="Go on with that run."
+)
 @click.option(
     "--again",
     multiple=True,
     metavar="TASK...",
+    shell_complete=complete_tasks,
     help="Go on, and do the TASKs that follow, and all behind them, again.",
 )
 @click.option("--explain", is_flag=True, help="Say of each task why it runs, or does not.")
@@ -110,10 +146,15 @@ def _repeat(option: str, args: Sequence[str]) -> list[str]:
 def command(
     ctx: click.Context,
     file_and_tasks: Sequence[str],
+    choice: Choice,
     jobs: int | None,
+    style: str | None,
+    shuffle: bool,
+    seed: int | None,
     keep_going: bool,
     dry_run: bool,
     directory: str | None,
+    settings: tuple[str, ...],
     template: str | None,
     programs: str | None,
     recorded: bool,
@@ -131,8 +172,9 @@ def command(
 ) -> None:
     """Run the tasks of FILE, each as soon as what it waits for is done.
 
-    With TASKs, only those and what they need. Without FILE, the work file of this directory:
-    work.yaml, work.yml, work.toml or work.json.
+    With TASKs, only those and what they need; a TASK is a name, or a pattern of whole names such
+    as 'test/*'. Without FILE, the work file of this directory: work.yaml, work.yml, work.toml or
+    work.json. The commands of the TASKs get ARGS as "$@".
 
     \b
     Exit status: 0 all succeeded, 1 something failed, 2 wrong input or usage,
@@ -152,24 +194,34 @@ def command(
     if wishes.resume and no_journal:
         raise UsageError("--no-journal keeps nothing to go on with; leave it or --resume out")
     graph = load_graph(path, format_name, strict)
-    graph = graph.needed(names) if names else graph
-    plan = Plan(graph)
-    commands = commands_of(plan, template, programs, recorded)
-    jobs = usable_cores() if jobs is None else jobs
+    if settings:
+        from parallel_workers.env_files import read_settings, set_for_all
+
+        set_for_all(graph, read_settings(settings))
+    selection = select(graph, names, choice, path, state)
+    graph = selection.graph
+    fill = partial(commands_of, template=template, programs=programs, recorded=recorded)
+    prepared = _prepare(selection, fill, ctx.obj, _seed(seed, shuffle), journal=not no_journal)
+    jobs, jobserver = _jobs(ctx, jobs, None if dry_run else style)
     if dry_run:
-        prepared, keeping = foresee(wishes, graph, plan, commands, path)
+        prepared, keeping = foresee(wishes, graph, prepared, path)
         if explain:
             _explain(prepared.plan, keeping, wishes)
         else:
             _print_order(prepared, jobs, keeping)
         return
-    rerun = _rerun_line(path, {"-C": directory, "--format": format_name, **what})
+    # Neither a dry run nor completion needs the parts of a real one.
+    from parallel_workers.cli.conduct import conduct, open_events
+
+    given = {"-C": directory, "--format": format_name, "--set": settings}
+    options = {**given, **what, **choice.options()}
+    rerun = _rerun_line(path, options, selection.named, ctx.obj)
     # Before anything is recorded: a run that cannot begin is none.
     stream = None if events is None else open_events(events)
     if no_journal:
-        prepared, keeping = Prepared(plan, commands, []), keep_nothing()
+        keeping = keep_nothing()
     else:
-        prepared, keeping = keep(wishes, graph, plan, commands, path, jobs)
+        prepared, keeping = keep(wishes, graph, prepared, path, jobs)
     if explain:
         _explain(prepared.plan, keeping, wishes)
     status = conduct(
@@ -182,10 +234,97 @@ def command(
         keep_going=keep_going,
         grace=grace,
         rerun=rerun,
+        jobserver=jobserver,
     )
     if no_journal and status == 0:
         remove_run(keeping.place)
     ctx.exit(status)
+
+
+def _seed(seed: int | None, shuffle: bool) -> int | None:
+    """Return what to shuffle tasks with, and say it; None where they are not to be shuffled."""
+    if seed is None and shuffle:
+        seed = int.from_bytes(os.urandom(4))
+    if seed is not None:
+        tell(f"shuffled; --seed {seed} takes tasks in that order again")
+    return seed
+
+
+def _prepare(
+    selection: Selection,
+    fill: Callable[[Plan], list[CommandText]],
+    arguments: Sequence[str],
+    seed: int | None,
+    *,
+    journal: bool,
+) -> Prepared:
+    """Return what is run.
+
+    Args:
+        selection: The tasks that are meant.
+        fill: Gives, by task of a plan, its command.
+        arguments: What the commands of named tasks are handed.
+        seed: What tasks are shuffled with, if they are.
+        journal: Whether the run is recorded, so that digests are of use.
+    """
+    plan = Plan(selection.graph, seed=seed)
+    commands = fill(plan)
+    if arguments:
+        from parallel_workers.cli.arguments import hand_on
+
+        commands = hand_on(plan, commands, selection.named, arguments)
+    digests = _digests(selection.whole, plan, commands, fill) if journal else []
+    return Prepared(plan, commands, digests)
+
+
+def _digests(
+    whole: WorkGraph,
+    plan: Plan,
+    commands: Sequence[CommandText],
+    fill: Callable[[Plan], list[CommandText]],
+) -> list[bytes]:
+    """Return, by task, its digest, the same whether or not what it needs is run, too."""
+    if len(whole) == plan.tasks:
+        return content_digests(plan, commands)
+    around = Plan(whole)
+    try:
+        found = fill(around)
+    except ParallelWorkersError:
+        # The whole cannot be run like that, so that its digests are compared with nothing.
+        found = [definition.command or "" for definition in around.definitions]
+    own = dict(zip(plan.names, commands, strict=True))
+    contents = [own.get(name, other) for name, other in zip(around.names, found, strict=True)]
+    digests = dict(zip(around.names, content_digests(around, contents), strict=True))
+    return [digests[name] for name in plan.names]
+
+
+def _jobs(
+    ctx: click.Context, jobs: int | None, style: str | None
+) -> "tuple[int, Jobserver | None]":
+    """Return how many tasks may run at once, and the jobserver that shares that, if there is one.
+
+    Args:
+        ctx: What closes the jobserver in the end.
+        jobs: The `-j` that was given; None if none was.
+        style: The `--jobserver` that is to be served, if one is.
+
+    Raises:
+        UsageError: It cannot be served.
+    """
+    number = usable_cores() if jobs is None else jobs
+    makeflags = os.environ.get("MAKEFLAGS", "")
+    if style is None and (jobs is not None or "--jobserver-" not in makeflags):
+        return number, None
+    from parallel_workers.jobserver import join, serve
+
+    # With -j somebody has said how many, and whoever has started us is not asked.
+    found = join(makeflags) if jobs is None else None
+    if found is None and style is not None:
+        found = serve(style, number, makeflags)
+    if found is None:
+        return number, None
+    ctx.call_on_close(found.close)
+    return found.jobs, found
 
 
 def _explain(plan: Plan, keeping: Keeping, wishes: Wishes) -> None:
@@ -234,7 +373,12 @@ def _print_order(prepared: Prepared, jobs: int, keeping: Keeping) -> None:
         show(f"{plan.names[slot.task]}: {command}")
 
 
-def _rerun_line(path: str, options: Mapping[str, str | bool | None]) -> Callable[[str], str]:
+def _rerun_line(
+    path: str,
+    options: Mapping[str, str | bool | Sequence[str] | None],
+    named: Sequence[str],
+    arguments: Sequence[str],
+) -> Callable[[str], str]:
     """Return what gives, for the name of a task, the line that runs it again."""
 
     def line(name: str) -> str:
@@ -242,10 +386,27 @@ def _rerun_line(path: str, options: Mapping[str, str | bool | None]) -> Callable
 
         words = ["parallel-workers", "run"]
         for option, value in options.items():
-            if value is not None:
-                words += [option] if value is True else [option, str(value)]
+            if value is True:
+                words.append(option)
+            elif value:
+                for each in [value] if isinstance(value, str) else value:
+                    words += [option, each]
         # What begins with a dash would be taken for an option.
         file = f"./{path}" if path[0] == "-" and path != "-" else path
-        return shlex.join([*words, file, *(["--"] if name[0] == "-" else []), name])
+        handed = ["--", *arguments] if arguments and name in named else []
+        return shlex.join([*words, file, _pattern_of(name), *handed])
 
     return line
+
+
+def _pattern_of(name: str) -> str:
+    """Return what to type for a task: its name, or a pattern where that would be an option.
+
+    >>> _pattern_of("test"), _pattern_of("-test")
+    ('test', '[-]test')
+    """
+    if name[0] != "-":
+        return name
+    import glob
+
+    return f"[-]{glob.escape(name[1:])}"
