@@ -38,6 +38,30 @@ def test_equals_keep_the_order_of_the_file() -> None:
     assert Plan(graph).names == ["c", "a", "b"]
 
 
+def test_a_seed_numbers_tasks_at_random_and_always_in_the_same_way() -> None:
+    graph = WorkGraph()
+    for number in range(20):
+        graph.add(f"t{number}", duration=number)
+    shuffled = Plan(graph, seed=1).names
+    assert sorted(shuffled) == sorted(graph)
+    assert shuffled == Plan(graph, {"t3": 99.0}, ["t4"], seed=1).names
+    assert len({tuple(Plan(graph, seed=seed).names) for seed in range(3)}) == 3
+
+
+@given(work_graphs(), st.integers(min_value=0))
+def test_a_shuffled_plan_differs_in_its_numbers_only(graph: WorkGraph, seed: int) -> None:
+    plan, shuffled = Plan(graph), Plan(graph, seed=seed)
+    assert shuffled.span == pytest.approx(plan.span)
+    assert sum(shuffled.durations[shuffled.by_name[name]] for name in shuffled.critical_path) == (
+        pytest.approx(shuffled.span)
+    )
+    done = [shuffled.names[slot.task] for slot in simulate(shuffled, 1)]
+    for name in plan.names:
+        for successor in graph.successors[graph.number(name)]:
+            if graph.names[successor] is not None:
+                assert done.index(name) < done.index(graph.name(successor))
+
+
 def test_a_task_without_a_duration_counts_one_second_and_one_of_zero_counts_nothing() -> None:
     graph = WorkGraph()
     graph.add("unknown")

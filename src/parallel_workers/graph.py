@@ -5,7 +5,15 @@ columns by that number, so that a graph of a million tasks is a handful of lists
 made only when somebody asks for one. Readers of files fill the columns directly.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -91,6 +99,8 @@ class WorkGraph:
         functions: By number, the function that a task calls; others are not in it.
         arguments: By number, what that is called with, if with anything.
         pools: The limit of each pool, by its name.
+        env: Variables that the commands of all tasks get that do not set them themselves.
+        env_files: The paths of the files that those were read from, as the work file has them.
         warnings: What the reader of the file found strange.
         runs: What tells of each run whether it is over; until then, this cannot be changed.
 
@@ -110,6 +120,8 @@ class WorkGraph:
         self.functions: dict[int, Callable[..., Any]] = {}
         self.arguments: dict[int, Arguments] = {}
         self.pools: dict[str, int] = {}
+        self.env: dict[str, str] = {}
+        self.env_files: list[str] = []
         self.warnings: list[str] = []
         self._named_later: list[tuple[int, str]] = []
         self._topology: Topology | None = None
@@ -856,31 +868,75 @@ class WorkGraph:
         Raises:
             UnknownTaskError: There is no such task.
         """
-        chosen = {self.number(name): None for name in names}
         predecessors = self.predecessors()
-        reached = list(chosen)
-        for node in reached:
-            for predecessor in predecessors[node]:
-                if predecessor not in chosen:
-                    chosen[predecessor] = None
-                    reached.append(predecessor)
-        return self._copy_of(sorted(reached))
+        return self._copy_of(sorted(reached(map(self.number, names), predecessors)))
 
-    def _copy_of(self, nodes: Sequence[int]) -> "WorkGraph":
+    def part(self, tasks: Collection[int]) -> "WorkGraph":
+        """Return a new graph of these tasks alone, in the order and the positions that they have.
+
+        What lies between two of them and is left out becomes a gate: it is not run, and one still
+        waits for the other.
+
+        Args:
+            tasks: Numbers of tasks of this graph.
+
+        >>> graph = WorkGraph.from_predecessors({"a": [], "b": ["a"], "c": ["b"]})
+        >>> part = graph.part([graph.number("a"), graph.number("c")])
+        >>> list(part), part.topology().positions
+        (['a', 'c'], [0, 1, 2])
+        """
+        order, positions = self.topology()
+        between = reached(tasks, self.successors) & reached(tasks, self.predecessors())
+        nodes = sorted(between)
+        graph = self._copy_of(nodes, hidden=between.difference(tasks))
+        copies = {node: copy for copy, node in enumerate(nodes)}
+        graph._topology = Topology(
+            [copies[node] for node in order if node in copies], [positions[node] for node in nodes]
+        )
+        return graph
+
+    def _copy_of(self, nodes: Sequence[int], hidden: Collection[int] = ()) -> "WorkGraph":
         graph = WorkGraph()
         graph.pools.update(self.pools)
+        graph.env.update(self.env)
+        graph.env_files.extend(self.env_files)
         graph.warnings.extend(self.warnings)
         copies: dict[int, int] = {}
         for node in nodes:
-            name = self.names[node]
+            name = None if node in hidden else self.names[node]
             copies[node] = graph.add_gate() if name is None else graph.add_plain(name)
-            if node in self.definitions:
+            if name is not None and node in self.definitions:
                 graph.definitions[copies[node]] = self.definitions[node]
         for node in nodes:
             for successor in self.successors[node]:
                 if successor in copies:
                     graph.connect(copies[node], copies[successor])
         return graph
+
+
+def reached(
+    start: Iterable[int],
+    neighbours: Sequence[Sequence[int]],
+    without: Collection[int] = (),
+) -> set[int]:
+    """Return the numbers from which one starts, and all that are reached from these.
+
+    Args:
+        start: Where to start.
+        neighbours: By number, those that one goes on to from there.
+        without: Those that are not reached, nor anything only through them.
+
+    >>> reached([0], [[1], [2], [], []])
+    {0, 1, 2}
+    """
+    seen = {node for node in start if node not in without}
+    left = list(seen)
+    while left:
+        for neighbour in neighbours[left.pop()]:
+            if neighbour not in seen and neighbour not in without:
+                seen.add(neighbour)
+                left.append(neighbour)
+    return seen
 
 
 def _arguments(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Arguments:

@@ -12,6 +12,8 @@ first served is two to three percent over it. Equals keep the order of the file.
 A duration that was measured wins over a declared one. A task whose duration is unknown counts as 1
 second, so that with no durations at all the priority is the number of tasks on the longest path.
 
+A shuffled plan numbers tasks at random instead: an edge that is missing shows sooner or later.
+
 Source:
     T. L. Adam, K. M. Chandy, J. R. Dickson, "A comparison of list schedules for parallel
     processing systems", CACM 17 (1974): highest level first, with estimated times.
@@ -22,7 +24,7 @@ from collections.abc import Collection, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
-from parallel_workers.definition import PLAIN, Definition, Retries
+from parallel_workers.definition import PLAIN, Definition, Retries, with_variables
 from parallel_workers.errors import GraphError
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import shorten
@@ -34,12 +36,13 @@ UNKNOWN_DURATION = 1.0
 class Plan:
     """The frozen form of a work graph.
 
-    Tasks have the numbers from 0 to `tasks` - 1 by priority; gates have those behind.
+    Tasks have the numbers from 0 to `tasks` - 1 by priority, or at random; gates have those behind.
 
     Args:
         graph: The graph; it is not changed, and what is changed in it later is not in the plan.
         measured: By name, the seconds that a task took in earlier runs; perhaps not of all.
         urgent: Names of tasks that come first among equals, such as those that failed last time.
+        seed: Shuffles the tasks; the same one gives the same order, whatever was measured.
 
     Raises:
         UnknownTaskError: A name in some `after` was never added.
@@ -47,6 +50,7 @@ class Plan:
         GraphError: A task needs more units of a pool than there are.
 
     Attributes:
+        seed: What it was shuffled with, or None.
         tasks: How many tasks there are.
         names: By task, its name.
         definitions: By task, what it does and how it is run.
@@ -82,25 +86,32 @@ class Plan:
         graph: WorkGraph,
         measured: Mapping[str, float] = MappingProxyType({}),
         urgent: Collection[str] = (),
+        seed: int | None = None,
     ) -> None:
         order, positions = graph.topology()
         durations = _durations_of(graph, measured)
         paths = _longest_paths(graph, order, durations)
 
-        # Python's sort keeps the order of equals, also in reverse: here, that of the file.
         tasks = list(graph.numbers.values())
-        if urgent:
-            tasks.sort(key=lambda number: graph.names[number] in urgent, reverse=True)
-        tasks.sort(key=paths.__getitem__, reverse=True)
+        if seed is None:
+            # Python's sort keeps the order of equals, also in reverse: here, that of the file.
+            if urgent:
+                tasks.sort(key=lambda number: graph.names[number] in urgent, reverse=True)
+            tasks.sort(key=paths.__getitem__, reverse=True)
+        else:
+            _shuffle(tasks, seed)
         gates = [number for number, name in enumerate(graph.names) if name is None]
         renumbered = [*tasks, *gates]
         numbers = [0] * len(renumbered)
         for number, old in enumerate(renumbered):
             numbers[old] = number
 
+        self.seed = seed
         self.tasks = len(tasks)
         self.names = [graph.name(old) for old in tasks]
         self.definitions: list[Definition] = [graph.definitions.get(old, PLAIN) for old in tasks]
+        if graph.env:
+            self.definitions = list(with_variables(self.definitions, graph.env, {}))
         self.positions = [positions[old] for old in tasks]
         self.durations = [durations[old] for old in tasks]
         self.paths = [paths[old] for old in renumbered]
@@ -152,10 +163,10 @@ class Plan:
         """The sum of all durations, in seconds."""
         return sum(self.durations)
 
-    @property
+    @cached_property
     def span(self) -> float:
         """The length of the critical path, in seconds: no run is shorter."""
-        return self.paths[0] if self.tasks else 0.0
+        return max(self.paths, default=0.0)
 
     @cached_property
     def width(self) -> int:
@@ -172,7 +183,8 @@ class Plan:
         """Names of the tasks on a longest path, from its root to its end."""
         if not self.tasks:
             return []
-        node, path = 0, [0]
+        node = max(range(self.tasks), key=self.paths.__getitem__)
+        path = [node]
         while self.successors[node]:
             node = max(self.successors[node], key=self.paths.__getitem__)
             path.append(node)
@@ -197,6 +209,12 @@ class Plan:
                 in_pool[pool] += self.durations[task] * units
         bounds += [work / limit for work, (_, limit) in zip(in_pool, self.pools, strict=True)]
         return max(bounds)
+
+
+def _shuffle(tasks: list[int], seed: int) -> None:
+    from random import Random
+
+    Random(seed).shuffle(tasks)
 
 
 def _check_units(task: str, definition: Definition, limits: Mapping[str, int]) -> None:

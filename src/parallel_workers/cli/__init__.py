@@ -3,15 +3,22 @@
 import importlib
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from parallel_workers.cli.console import tell
 from parallel_workers.errors import ParallelWorkersError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 _NAME = "parallel-workers"
 
-VERBS = ("run", "plan", "check", "convert", "runs", "show", "logs", "mark", "schema")
+VERBS = (
+    *("run", "plan", "list", "check", "convert", "runs", "show", "logs", "mark", "schema"),
+    "completion",
+)
 """The verbs, in the order in which the help shows them; each is a module of this package."""
 
 
@@ -27,6 +34,13 @@ class _Verbs(click.Group):
         module = importlib.import_module(f"parallel_workers.cli.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Return the verbs and options that begin so, without importing any verb."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(verb) for verb in VERBS if verb.startswith(incomplete)]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 @click.group(

@@ -2,15 +2,19 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from parallel_workers import formats
+from parallel_workers.cli.completion import complete_tasks
 from parallel_workers.cli.console import tell
 from parallel_workers.errors import UsageError
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import at_most, shorten, shown, suggestion
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class FormatName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
@@ -37,7 +41,18 @@ class FormatName(click.ParamType):  # type: ignore[type-arg]  # generic since cl
             self.fail(f"there is no format {shown(value)}{hint}", param, ctx)
         return value
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list["CompletionItem"]:
+        """Return the names that begin so."""
+        from click.shell_completion import CompletionItem
 
+        return [CompletionItem(name) for name in self._known() if name.startswith(incomplete)]
+
+
+tasks_argument = click.argument(
+    "file_and_tasks", nargs=-1, metavar="[FILE] [TASK]...", shell_complete=complete_tasks
+)
 format_option = click.option(
     "--format",
     "format_name",

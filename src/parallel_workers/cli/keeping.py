@@ -82,7 +82,7 @@ class Keeping(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A plan, and by its tasks what they run and what that amounts to."""
+    """A plan, and by its tasks what they run and the digests of that."""
 
     plan: Plan
     commands: list[CommandText]
@@ -103,20 +103,14 @@ def keep_nothing(trouble: str | None = None) -> Keeping:
 
 
 def keep(
-    wishes: Wishes,
-    graph: WorkGraph,
-    plan: Plan,
-    commands: Sequence[CommandText],
-    path: str,
-    jobs: int,
+    wishes: Wishes, graph: WorkGraph, prepared: Prepared, path: str, jobs: int
 ) -> tuple[Prepared, Keeping]:
     """Record that a run begins; where nothing can be recorded, keep nothing and say so at the end.
 
     Args:
         wishes: What was asked for.
         graph: What is run.
-        plan: Its plan, made without knowing of earlier runs.
-        commands: By task of that plan, its command.
+        prepared: Its plan, made without knowing of earlier runs, and what belongs to it.
         path: The file of the graph.
         jobs: How many tasks may run at once.
 
@@ -135,20 +129,19 @@ def keep(
     except UsageError as error:
         if wishes.resume:
             raise
-        return Prepared(plan, list(commands), []), keep_nothing(str(error))
+        return prepared, keep_nothing(str(error))
     try:
-        prepared = prepare(graph, plan, commands, path, journal)
+        prepared = prepare(graph, prepared, path, journal)
     except UsageError as error:
         if wishes.resume:
             raise
         # What was is of use, but what is asked for now can be done without it.
         tell(f"warning: nothing is known of earlier runs: {error}")
-        prepared = Prepared(plan, list(commands), content_digests(plan, commands))
     return prepared, record(journal, wishes, prepared, path, jobs)
 
 
 def foresee(
-    wishes: Wishes, graph: WorkGraph, plan: Plan, commands: Sequence[CommandText], path: str
+    wishes: Wishes, graph: WorkGraph, prepared: Prepared, path: str
 ) -> tuple[Prepared, Keeping]:
     """Return what `keep` would, and record nothing; arguments as there.
 
@@ -164,8 +157,8 @@ def foresee(
     except UsageError:
         if wishes.run is not None:
             raise
-        return Prepared(plan, list(commands), []), keeping
-    prepared = prepare(graph, plan, commands, path, history)
+        return prepared, keeping
+    prepared = prepare(graph, prepared, path, history)
     again = numbers_of(wishes.again, prepared.plan)
     before = resumed(history, wishes, path) if wishes.resume else None
     if before is not None:
@@ -174,24 +167,21 @@ def foresee(
     return prepared, keeping
 
 
-def prepare(
-    graph: WorkGraph, plan: Plan, commands: Sequence[CommandText], path: str, history: "History"
-) -> Prepared:
+def prepare(graph: WorkGraph, prepared: Prepared, path: str, history: "History") -> Prepared:
     """Return the plan by what tasks took and which failed in earlier runs of the same file.
 
     Args:
         graph: What is run.
-        plan: Its plan without that knowledge.
-        commands: By task, its command.
+        prepared: Its plan without that knowledge, and what belongs to it.
         path: The file of the graph.
         history: What is known of earlier runs.
     """
-    found = content_digests(plan, commands)
+    plan, commands, found = prepared
     earlier = earlier_run(history, path)
     if earlier is None:
-        return Prepared(plan, list(commands), found)
+        return prepared
     measured = _medians(plan, found, history.durations(file_key(path), plan.tasks))
-    better = Plan(graph, measured, frozenset(history.failed_last(earlier)))
+    better = Plan(graph, measured, frozenset(history.failed_last(earlier)), plan.seed)
     numbers = {name: task for task, name in enumerate(plan.names)}
     order = [numbers[name] for name in better.names]
     return Prepared(better, [commands[task] for task in order], [found[task] for task in order])
@@ -243,20 +233,25 @@ def numbers_of(again: Collection[str], plan: Plan) -> set[int]:
     """Return the tasks that are to be done again.
 
     Args:
-        again: Their names.
+        again: Their names, or patterns of these.
         plan: What is run.
 
     Raises:
         UsageError: There is no task of such a name.
     """
+    from parallel_workers.cli.selection import matches
+
+    found: set[int] = set()
     numbers = {name: task for task, name in enumerate(plan.names)} if again else {}
-    for name in again:
-        if name not in numbers:
+    for pattern in again:
+        meant = matches(pattern, numbers)
+        if not meant:
             raise UsageError(
-                f"--again {shorten(name)}: there is no such task in what is run; "
+                f"--again {shorten(pattern)}: there is no such task in what is run; "
                 "FILE, and TASKs that alone are to be run, stand before --again"
             )
-    return {numbers[name] for name in again}
+        found.update(map(numbers.__getitem__, meant))
+    return found
 
 
 def record(journal: "Journal", wishes: Wishes, prepared: Prepared, path: str, jobs: int) -> Keeping:

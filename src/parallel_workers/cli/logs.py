@@ -6,6 +6,7 @@ import time
 
 import click
 
+from parallel_workers.cli.completion import complete_recorded
 from parallel_workers.cli.console import tell
 from parallel_workers.cli.records import run_argument, state_option
 from parallel_workers.errors import UsageError
@@ -19,7 +20,7 @@ _PAUSE = 0.1
 
 @click.command(short_help="Show what a task wrote.")
 @run_argument
-@click.argument("task_name", metavar="TASK")
+@click.argument("task_name", metavar="TASK", shell_complete=complete_recorded)
 @state_option
 @click.option("-f", "--follow", is_flag=True, help="Go on with what it writes, until it has ended.")
 @click.option(

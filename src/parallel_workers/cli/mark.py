@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from parallel_workers.cli.completion import complete_recorded
 from parallel_workers.cli.console import show
 from parallel_workers.cli.records import run_argument, state_option
 from parallel_workers.cli.waiting import said_if_long
@@ -15,7 +16,9 @@ from parallel_workers.wording import plural, shorten
 
 @click.command(short_help="Record that tasks succeeded, or failed.")
 @run_argument
-@click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
+@click.argument(
+    "tasks", nargs=-1, required=True, metavar="TASK...", shell_complete=complete_recorded
+)
 @state_option
 @click.option("--succeeded", is_flag=True, help="They need not be done again.")
 @click.option("--failed", is_flag=True, help="They are to be done again.")

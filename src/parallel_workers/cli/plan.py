@@ -11,7 +11,10 @@ from parallel_workers.cli.inputs import (
     jobs_option,
     load_graph,
     strict_option,
+    tasks_argument,
 )
+from parallel_workers.cli.records import state_option
+from parallel_workers.cli.selection import Choice, select, selection_options
 from parallel_workers.cores import usable_cores
 from parallel_workers.durations import format_duration
 from parallel_workers.plan import Plan
@@ -23,17 +26,21 @@ _BAR = 30
 
 
 @click.command(short_help="Show the plan of a file.")
-@click.argument("file_and_tasks", nargs=-1, metavar="[FILE] [TASK]...")
+@tasks_argument
+@selection_options
 @format_option
 @strict_option
 @jobs_option
 @click.option("--json", "as_json", is_flag=True, help="For programs: all of it, as JSON.")
+@state_option
 def command(
     file_and_tasks: Sequence[str],
     format_name: str | None,
     strict: bool,
     jobs: int | None,
     as_json: bool,
+    choice: Choice,
+    state: str,
 ) -> None:
     """Show how FILE would run: its critical path, its bounds, and who would do what when.
 
@@ -42,7 +49,7 @@ def command(
     """
     path, names = find_input(file_and_tasks)
     graph = load_graph(path, format_name, strict)
-    plan = Plan(graph.needed(names) if names else graph)
+    plan = Plan(select(graph, names, choice, path, state).graph)
     jobs = usable_cores() if jobs is None else jobs
     slots = simulate(plan, jobs)
     show(_as_json(plan, jobs, slots) if as_json else _as_text(plan, jobs, slots))
@@ -94,7 +101,7 @@ def _summary(plan: Plan, jobs: int, slots: Sequence[Slot]) -> list[str]:
     unknown = sum(definition.duration is None for definition in plan.definitions)
     lines = [
         f"{plural(plan.tasks, 'task')}, {plural(plan.edges, 'edge')}, "
-        f"{plural(max(plan.positions) + 1, 'position')}; at most {plan.width:,} on one position",
+        f"{plural(len(set(plan.positions)), 'position')}; at most {plan.width:,} on one position",
         f"work {format_duration(plan.work)}, critical path {format_duration(plan.span)}",
         f"with {workers}: {format_duration(makespan)} planned, {bound} at the least"
         + (

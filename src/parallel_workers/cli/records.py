@@ -4,13 +4,17 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
+from parallel_workers.cli.completion import complete_runs
 from parallel_workers.durations import format_duration
-from parallel_workers.history import RunRecord
 from parallel_workers.reports.terminal import cut, find_terminal
 from parallel_workers.state import STATE_DIRECTORY
+
+if TYPE_CHECKING:
+    from parallel_workers.history import RunRecord
 
 state_option = click.option(
     "--state",
@@ -20,7 +24,7 @@ state_option = click.option(
     show_default=True,
     help="Where runs are kept.",
 )
-run_argument = click.argument("run_id", metavar="RUN")
+run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 
 
 def format_time(seconds: float) -> str:
@@ -32,7 +36,7 @@ def format_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def took(run: RunRecord) -> str:
+def took(run: "RunRecord") -> str:
     """Return how long a run took the last time, or has taken so far; "" if nobody knows."""
     end = time.time() if run.outcome == "running" else run.ended
     if end is None:

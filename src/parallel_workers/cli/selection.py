@@ -1,0 +1,229 @@
+"""Which tasks of a file are meant: by their names, by patterns, by what failed last time."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import wraps
+from typing import Any, NamedTuple
+
+import click
+
+from parallel_workers.cli.completion import complete_tasks
+from parallel_workers.errors import UsageError
+from parallel_workers.graph import WorkGraph, reached
+from parallel_workers.wording import nearest, shorten, suggestion
+
+_WILD = frozenset("*?[")
+
+
+class Choice(NamedTuple):
+    """What was said of the tasks to run, beside their names.
+
+    Attributes:
+        only: Whether what they need is left out.
+        skip: Names of tasks that are left out, or patterns of these.
+        begin: Likewise, of tasks to begin with; what is not behind them is left out.
+        failed: Whether to begin with those that failed last time.
+    """
+
+    only: bool
+    skip: Sequence[str]
+    begin: Sequence[str]
+    failed: bool
+
+    @property
+    def limits(self) -> bool:
+        """Whether tasks may be left out that others need."""
+        return bool(self.only or self.skip or self.begin or self.failed)
+
+    def options(self) -> dict[str, bool | Sequence[str]]:
+        """Return the options that say the same."""
+        return {
+            "--only": self.only,
+            "--skip": self.skip,
+            "--from": self.begin,
+            "--failed": self.failed,
+        }
+
+    def check(self, names: Collection[str]) -> None:
+        """Refuse what makes no sense together.
+
+        Args:
+            names: The TASKs.
+
+        Raises:
+            UsageError: It names the options.
+        """
+        if self.begin and self.failed:
+            raise UsageError("--from and --failed both say where to begin; give one of them")
+        if self.only and (self.begin or self.failed):
+            other = "--from" if self.begin else "--failed"
+            raise UsageError(
+                f"--only runs just the TASKs, and {other} all that is behind; give one of them"
+            )
+        if self.only and not names:
+            raise UsageError("--only needs the names of TASKs to run")
+
+
+class Selection(NamedTuple):
+    """The tasks that are meant.
+
+    Attributes:
+        graph: Just these.
+        whole: These and all that they need, from which their digests follow.
+        named: The names of those that the TASKs mean.
+    """
+
+    graph: WorkGraph
+    whole: WorkGraph
+    named: list[str]
+
+
+def selection_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that a `Choice` is made of, which it gets as `choice`."""
+
+    @click.option("--only", is_flag=True, help="Just the TASKs; what they need counts as done.")
+    @click.option(
+        "--skip",
+        multiple=True,
+        metavar="TASK",
+        shell_complete=complete_tasks,
+        help="Leave TASK out as if it were done, and what is needed for TASK alone; where no TASKs "
+        "are named, all others are wanted for themselves.",
+    )
+    @click.option(
+        "--from",
+        "begin",
+        multiple=True,
+        metavar="TASK",
+        shell_complete=complete_tasks,
+        help="Begin with TASK, and go on with all behind it; the rest counts as done.",
+    )
+    @click.option(
+        "--failed", is_flag=True, help="Likewise, with all that failed in the last run of FILE."
+    )
+    @wraps(command)
+    def collected(
+        *, only: bool, skip: Sequence[str], begin: Sequence[str], failed: bool, **others: Any
+    ) -> None:
+        command(choice=Choice(only, skip, begin, failed), **others)
+
+    return collected
+
+
+def select(
+    graph: WorkGraph, names: Sequence[str], choice: Choice, path: str, state: str
+) -> Selection:
+    """Return the tasks of a file that are meant.
+
+    Args:
+        graph: What is in the file.
+        names: The TASKs: names, or patterns of these.
+        choice: What was said beside them.
+        path: The file.
+        state: The state directory, in which its last run is looked for.
+
+    Raises:
+        UsageError: No task is meant by a pattern, or none is left; the options make no sense
+            together; there is no earlier run, or nothing failed in it.
+        UnknownTaskError: There is no task of that name.
+    """
+    choice.check(names)
+    named = find_tasks(graph, names)
+    if not choice.limits:
+        graph = graph.needed(named) if names else graph
+        return Selection(graph, graph, named)
+    begin = _failed(graph, path, state) if choice.failed else find_tasks(graph, choice.begin)
+    tasks = _chosen(graph, named, choice, begin)
+    if not tasks:
+        raise UsageError("of what is asked for, nothing is left to run")
+    chosen = [name for name, number in graph.numbers.items() if number in tasks]
+    return Selection(graph.part(tasks), graph.needed(chosen), named)
+
+
+def _chosen(
+    graph: WorkGraph, named: Sequence[str], choice: Choice, begin: Sequence[str]
+) -> set[int]:
+    """Return the numbers of the tasks that are meant."""
+    numbers = graph.numbers
+    skipped = {numbers[name] for name in find_tasks(graph, choice.skip)}
+    chosen = {numbers[name] for name in named or numbers} - skipped
+    if named and not choice.only:
+        chosen = reached(chosen, graph.predecessors(), skipped)
+    if begin:
+        chosen &= reached([numbers[name] for name in begin], graph.successors)
+    return chosen.intersection(numbers.values()) - skipped
+
+
+def _failed(graph: WorkGraph, path: str, state: str) -> list[str]:
+    """Return the names of what failed in the last run of a file.
+
+    Raises:
+        UsageError: There is no such run, or nothing.
+    """
+    from parallel_workers.cli.keeping import earlier_run
+    from parallel_workers.history import History
+
+    history = History.open(state)
+    run = earlier_run(history, path)
+    if run is None:
+        raise UsageError(f"--failed: there is no earlier run of {path} in {state}")
+    failed = history.failed_last(run)
+    if not failed:
+        raise UsageError(f"--failed: nothing failed in the last run of {path}, {run.id}")
+    found = [name for name in failed if name in graph]
+    if not found:
+        raise UsageError(f"--failed: {path} has none of the tasks any more that failed in {run.id}")
+    return found
+
+
+def find_tasks(graph: WorkGraph, patterns: Iterable[str]) -> list[str]:
+    """Return the names that are meant, each once.
+
+    Args:
+        graph: The graph.
+        patterns: Names of its tasks, or patterns of these.
+
+    Raises:
+        UsageError: A pattern matches none; the nearest that does is suggested.
+        UnknownTaskError: There is no task of that name.
+
+    >>> graph = WorkGraph.from_predecessors({"test/a": [], "test/b": [], "lint": []})
+    >>> find_tasks(graph, ["lint", "test/*"])
+    ['lint', 'test/a', 'test/b']
+    """
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        meant = matches(pattern, graph.numbers)
+        if not meant and _WILD.isdisjoint(pattern):
+            graph.number(pattern)  # raises
+        if not meant:
+            better = _better(pattern, graph.numbers) or "; a pattern is for whole names"
+            raise UsageError(f"no task matches {shorten(pattern)}{better}")
+        found.update(dict.fromkeys(meant))
+    return list(found)
+
+
+def matches(pattern: str, names: Collection[str]) -> list[str]:
+    """Return those of `names` that are meant by a name, or by a pattern with `*`, `?` or `[…]`.
+
+    A task that is really called so is meant, whatever else would match.
+    """
+    if pattern in names:
+        return [pattern]
+    if _WILD.isdisjoint(pattern):
+        return []
+    import re
+    from fnmatch import translate
+
+    fits = re.compile(translate(pattern)).match
+    return [name for name in names if fits(name)]
+
+
+def _better(pattern: str, names: Collection[str]) -> str:
+    """Return a suggestion: the same pattern behind the beginning of a name, if some name fits."""
+    end = min(pattern.index(char) for char in _WILD if char in pattern)
+    lengths = range(max(end - 1, 1), end + 2)
+    beginnings = {name[:length] for length in lengths for name in names}
+    found = nearest(pattern[:end], beginnings)
+    if found is not None and matches(found + pattern[end:], names):
+        return f"; did you mean {shorten(found + pattern[end:])}?"
+    return suggestion(pattern, names)

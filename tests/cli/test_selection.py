@@ -1,0 +1,194 @@
+"""Which tasks run: by the real program."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.program import run, write_work
+
+# a → b → c → d, and e beside.
+TASKS: dict[str, Any] = {
+    "a": "echo a >> told",
+    "b": {"command": "echo b >> told", "after": ["a"]},
+    "c": {"command": "echo c >> told", "after": ["b"]},
+    "d": {"command": "echo d >> told", "after": ["c"]},
+    "e": "echo e >> told",
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A directory with a work file."""
+    write_work(tmp_path, TASKS)
+    return tmp_path
+
+
+def ran(directory: Path, *arguments: str) -> str:
+    """Which tasks a run ran, in order."""
+    ended = run(directory, "run", "-j", "1", *arguments)
+    assert (ended.status, ended.errors) == (0, "")
+    return told(directory)
+
+
+def told(directory: Path) -> str:
+    """Which tasks ran since this was last asked."""
+    path = directory / "told"
+    words = path.read_text().split() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return "".join(words)
+
+
+def complaint(directory: Path, *arguments: str) -> str:
+    ended = run(directory, *arguments)
+    assert (ended.status, ended.output, told(directory)) == (2, "", "")
+    assert ended.errors.count("\n") == 1
+    return ended.errors.removeprefix("error: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tasks"),
+    [
+        (["c"], "abc"),
+        (["c", "--only"], "c"),
+        (["d", "b", "--only"], "bd"),
+        (["work.json", "c", "--only"], "c"),
+        (["--skip", "b"], "acde"),
+        (["--skip", "d", "--skip", "e"], "abc"),
+        (["d", "--skip", "c"], "d"),
+        (["c", "--skip", "b"], "c"),
+        (["d", "a", "--skip", "c"], "ad"),
+        (["--from", "c"], "cd"),
+        (["--from", "c", "--from", "e"], "cde"),
+        (["--from", "b", "c"], "bc"),
+        (["--from", "b", "--skip", "c"], "bd"),
+        (["--from", "b", "--skip", "b"], "cd"),
+        (["[a-c]"], "abc"),
+        (["--only", "[!bd]"], "ace"),
+        (["--skip", "?", "--from", "b", "c"], None),
+    ],
+    ids=str,
+)
+def test_tasks_are_selected(here: Path, arguments: list[str], tasks: str | None) -> None:
+    if tasks is None:
+        assert "nothing is left to run" in complaint(here, "run", *arguments)
+        return
+    assert sorted(ran(here, *arguments)) == list(tasks)
+    listed = json.loads(run(here, "list", "--json", *arguments).output)
+    planned = json.loads(run(here, "plan", "--json", *arguments).output)
+    assert listed == list(tasks)
+    assert sorted(slot["task"] for slot in planned["schedule"]) == list(tasks)
+    dry = run(here, "run", "-n", *arguments).output.splitlines()
+    assert sorted(line[0] for line in dry) == list(tasks)
+
+
+def test_one_still_waits_for_another_when_what_is_between_them_is_left_out(here: Path) -> None:
+    tasks = {**TASKS, "a": "sleep 0.3; echo a >> told"}
+    write_work(here, tasks)
+    assert run(here, "run", "-j", "4", "--only", "d", "a").status == 0
+    assert told(here) == "ad"
+
+
+def test_a_task_has_the_position_that_it_has_in_the_file(here: Path) -> None:
+    run(here, "run", "--only", "c", "--command", "x")
+    write_work(here, {"a": {}, "b": {"after": ["a"]}})
+    ended = run(here, "run", "--only", "b", "--command", "echo {name} is at {position}")
+    assert "b is at 1" in ended.output
+
+
+def test_only_what_is_selected_needs_something_to_run(here: Path) -> None:
+    write_work(here, {"a": {}, "b": {"command": "echo b >> told", "after": ["a"]}})
+    assert ran(here, "b", "--only") == "b"
+
+
+def test_a_name_wins_over_what_it_matches_as_a_pattern(here: Path) -> None:
+    write_work(here, {"t[1]": "echo x >> told", "t1": "echo y >> told"})
+    assert ran(here, "t[1]") == "x"
+    assert ran(here, "t[[]1]") == "x"
+    assert ran(here, "t[12]") == "y"
+
+
+def test_a_pattern_is_for_whole_names_and_matches_slashes(here: Path) -> None:
+    names = ["@x/a/test", "@x/b", "y/@x/b"]
+    write_work(here, {name: f"echo '{name}' >> told" for name in names})
+    assert json.loads(run(here, "list", "--json", "@x/*").output) == names[:2]
+
+
+def test_failed_runs_what_failed_last_time_and_all_behind_it(here: Path) -> None:
+    write_work(here, {**TASKS, "b": {"command": "echo b >> told; test -e go", "after": ["a"]}})
+    assert run(here, "run", "-k").status == 1
+    assert sorted(told(here)) == ["a", "b", "e"]
+    (here / "go").touch()
+    assert ran(here, "--failed", "c") == "bc"
+    assert "nothing failed in the last run of work.json" in complaint(here, "run", "--failed")
+
+
+def test_failed_goes_with_resume(here: Path) -> None:
+    write_work(here, {**TASKS, "b": {"command": "echo b >> told; test -e go", "after": ["a"]}})
+    run(here, "run", "-k")
+    told(here)
+    (here / "go").touch()
+    assert ran(here, "--failed", "--resume") == "bcd"
+    assert len(run(here, "runs").output.splitlines()) == 2
+
+
+def test_failed_needs_an_earlier_run_of_the_same_file(here: Path) -> None:
+    assert "no run has been recorded" in complaint(here, "run", "--failed")
+    (here / "other.json").write_text(json.dumps({"tasks": {"x": "false"}}))
+    run(here, "run", "other.json")
+    assert "no earlier run of work.json" in complaint(here, "run", "--failed")
+    (here / "other.json").write_text(json.dumps({"tasks": {"y": "true"}}))
+    said = complaint(here, "run", "other.json", "--failed")
+    assert "has none of the tasks any more that failed" in said
+
+
+def test_a_part_of_a_file_has_the_same_digests_as_the_whole(here: Path) -> None:
+    """So that what a part has done is not done again when the whole goes on."""
+    assert ran(here, "--skip", "d") == "abce"
+    assert ran(here, "--resume") == "d"
+    assert ran(here, "--resume", "--from", "b") == ""
+    write_work(here, {**TASKS, "a": "echo A >> told"})
+    assert ran(here, "--resume", "--only", "c") == "c"
+
+
+def test_why_a_part_runs_is_explained(here: Path) -> None:
+    run(here, "run")
+    told(here)
+    ended = run(here, "run", "--resume", "--only", "c", "d", "--again", "[d]", "-n", "--explain")
+    assert ended.output.splitlines() == ["c: cached", "d: runs: asked for"]
+
+
+def test_the_line_that_runs_a_task_again_selects_as_this_run_did(here: Path) -> None:
+    write_work(here, {"a": "true", "-b": {"command": "false", "after": ["a"]}, "c": "true"})
+    ended = run(here, "run", "--skip", "c", "--skip", "a")
+    assert "run it again: parallel-workers run --skip c --skip a work.json '[-]b'\n" in ended.output
+    ended = run(here, "run", "--only", "[-]b")
+    assert "run it again: parallel-workers run --only work.json '[-]b'\n" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--only"], ["--only", "names of TASKs"]),
+        (["--only", "b", "--from", "a"], ["--only", "--from", "one of them"]),
+        (["--only", "b", "--failed"], ["--only", "--failed", "one of them"]),
+        (["--from", "a", "--failed"], ["--from", "--failed", "one of them"]),
+        (["--from", "b", "a"], ["nothing is left"]),
+        (["a", "--skip", "a"], ["nothing is left"]),
+        (["--skip", "buld"], ['did you mean "build"?']),
+        (["--from", "buld"], ['did you mean "build"?']),
+        (["tset/*"], ["no task matches tset/*", "did you mean test/*?"]),
+        (["test/zzz*"], ["no task matches test/zzz*"]),
+        (["*zzz"], ["no task matches *zzz"]),
+        (["[", "["], ["no task matches ["]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("verb", ["run", "list", "plan"])
+def test_what_makes_no_sense_is_one_clear_error(
+    here: Path, verb: str, arguments: list[str], words: list[str]
+) -> None:
+    write_work(here, {**TASKS, "build": "true", "test/one": "true"})
+    said = complaint(here, verb, *arguments)
+    assert [word for word in words if word not in said] == []
