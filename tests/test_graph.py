@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parallel_workers.errors import CycleError, GraphError, UnknownTaskError
-from parallel_workers.graph import WorkGraph
+from parallel_workers.graph import WorkGraph, reached
+from parallel_workers.plan import Plan
 from tests.support.strategies import work_graphs
 
 
@@ -142,6 +143,25 @@ def test_a_selection_keeps_gates() -> None:
     chosen = graph.needed(["c"])
     assert len(chosen) == 3
     assert chosen.topology().positions[chosen.number("c")] == 1
+
+
+@given(work_graphs(), st.data())
+def test_a_part_keeps_the_order_and_the_positions_of_its_tasks(
+    graph: WorkGraph, data: st.DataObject
+) -> None:
+    numbers = sorted(graph.numbers.values())
+    tasks = data.draw(st.sets(st.sampled_from(numbers))) if numbers else set()
+    part = graph.part(tasks)
+    assert list(part) == [graph.name(task) for task in sorted(tasks)]
+    positions = graph.topology().positions
+    for task in tasks:
+        copy = part.number(graph.name(task))
+        assert part.topology().positions[copy] == positions[task]
+        behind = reached([copy], part.successors)
+        for other in tasks:
+            is_behind = part.number(graph.name(other)) in behind
+            assert is_behind == (other in reached([task], graph.successors))
+    assert len(Plan(part).names) == len(tasks)
 
 
 @given(work_graphs())

@@ -147,6 +147,8 @@ def test_the_schema_takes_what_is_written(graph: WorkGraph) -> None:
         a_task(after=[]),
         a_task(after=["first", "first"], pool="db", vars={"x": [1, None, {"": 1.5}]}),
         a_task(cwd=".", retries=10**6, timeout=1e-3, description="", env={}),
+        *({"tasks": {}, "env-file": paths} for paths in ([], "/dev/null", ["/dev/null"])),
+        a_task(matrix={"A": ["x", "", 1], "b.c": ["é, ]"]}),
         *each("duration", 0, 0.5, 316224000, "0", " 90 ", ".5", "1.5s", "250ms"),
         *each("timeout", "5m", "1h 30m", "1h30m", "2 d 3 ms ", "0h 1s"),
     ],
@@ -198,6 +200,11 @@ def test_what_the_reader_takes_the_schema_takes(data: object) -> None:
         *each("env", {"": ""}, {"A=": ""}, {"=": ""}, {"\0": ""}, {"A\n=": ""}),
         *each("cwd", None, "", "\0", 5),
         *each("pool", None, "", "\n", 5),
+        *({"tasks": {}, "env-file": paths} for paths in (None, 5, "", "\0", [""], [5], {})),
+        {"tasks": {}, "defaults": {"matrix": {"A": ["x"]}}},
+        *each("matrix", None, "x", [], {}, {"A": []}, {"A": "x"}, {"A": None}, {"": ["x"]}),
+        *each("matrix", {"A=": ["x"]}, {"A\n": ["x"]}, {"A": [1.5]}, {"A": [True]}, {"A": [None]}),
+        *each("matrix", {"A": ["x\n"]}, {"A": ["\0"]}, {"A": ["x", "x"]}, {"A": [["x"]]}),
         *each("retries", None, -1, 1.5, 10**6 + 1, True, "1"),
         *each("vars", None, [], "x"),
         *each("description", None, 5, "\0"),
@@ -224,6 +231,10 @@ def test_what_the_schema_refuses_the_reader_refuses(data: object) -> None:
         (a_task(retries=1.0), "1.0 is not a number of retries"),
         (a_task(env={"VERSION": 1.0}), "1.0 is not the value of a variable"),
         (a_task(env={"A": 10**5000}), "a number of so many digits"),
+        (a_task(matrix={"A": [1, "1"]}), "stands here twice"),
+        (a_task(matrix={"A": list(range(5001))}), "more than 5,000 tasks"),
+        (a_task(matrix={"A": [1, 2]}, after=["task"]), "the task waits for itself"),
+        ({"tasks": {}, "env-file": "no/such file"}, "cannot be read: No such file"),
         (a_task(duration=float("nan")), "NaN is not a duration"),
         (a_task(vars={"x": [float("inf")]}), "inf is no number"),
         # Patterns do not add up, and the most characters are counted without white space around.
@@ -257,7 +268,13 @@ DEFAULTS = {
     "vars": st.just({"x": [1, {"y": None}]}),
     "description": TEXT,
 }
-FIELDS = {**DEFAULTS, "after": NAMES | st.lists(NAMES, max_size=2)}
+FIELDS = {
+    **DEFAULTS,
+    "after": NAMES | st.lists(NAMES, max_size=2),
+    "matrix": st.dictionaries(
+        st.sampled_from(["A", "B"]), st.just(["x", 1]) | st.just([""]), min_size=1
+    ),
+}
 WORK_FILES = st.fixed_dictionaries(
     {
         "tasks": st.dictionaries(

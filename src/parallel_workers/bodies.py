@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 
 from parallel_workers.commands import Command, CommandRunner, words_of
 from parallel_workers.definition import Definition
-from parallel_workers.errors import UsageError
+from parallel_workers.errors import CommandFailed, UsageError
 from parallel_workers.events import LET_GO, CommandResult
 from parallel_workers.logs import log_name
+from parallel_workers.outputs import Outputs, OutputsError
 from parallel_workers.plan import Plan
 from parallel_workers.tasks import Arguments
 from parallel_workers.wording import shorten
@@ -34,6 +35,7 @@ def command_bodies(
     commands: Mapping[int, CommandText],
     runner: CommandRunner,
     attempt: Callable[[int], int],
+    outputs: Outputs,
 ) -> dict[int, Body]:
     """Return the bodies of tasks that run commands.
 
@@ -42,11 +44,20 @@ def command_bodies(
         commands: By task, its command.
         runner: What runs them.
         attempt: Gives the number of the attempt of a task that is under way, from 1.
+        outputs: What they pass on to each other.
     """
 
     def run(task: int) -> CommandResult:
         # Prepared by the worker, not for all tasks before the first one starts.
-        return runner.run(_prepare(plan, task, commands[task]), attempt(task))
+        number = attempt(task)
+        passed = {**outputs.variables(task), b"PW_OUTPUTS": outputs.begin(task, number)}
+        result = runner.run(_prepare(plan, task, commands[task], passed), number)
+        try:
+            outputs.take(task)
+        except OutputsError as error:
+            result = result._replace(error=f"outputs: {error}")
+            raise CommandFailed(f"{result.command}: {result.ending}", result) from None
+        return result
 
     return {task: CommandBody(run, task) for task in commands}
 
@@ -279,25 +290,27 @@ def is_coroutine_function(function: object) -> bool:
     return bool(getattr(code, "co_flags", 0) & CO_COROUTINE)
 
 
-def _prepare(plan: Plan, task: int, command: CommandText) -> Command:
+def _prepare(plan: Plan, task: int, command: CommandText, passed: Mapping[bytes, bytes]) -> Command:
     definition, name = plan.definitions[task], plan.names[task]
     return Command(
         text=shown_command(command),
         words=words_of(command),
         cwd=None if definition.cwd is None else os.path.abspath(definition.cwd),
-        env=_environment(definition, name, plan.positions[task]),
+        env=_environment(definition, name, plan.positions[task], passed),
         timeout=definition.timeout,
         log=log_name(task + 1, name),
     )
 
 
-def _environment(definition: Definition, name: str, position: int) -> dict[bytes, bytes]:
-    """Return what is set for a command; what its task sets itself goes over what we set.
+def _environment(
+    definition: Definition, name: str, position: int, passed: Mapping[bytes, bytes]
+) -> dict[bytes, bytes]:
+    """Return what is set for a command; what its task sets itself goes over all else.
 
     In UTF-8, as the file had it, whatever the locale of this process.
     """
     own = {key.encode(): value.encode() for key, value in definition.env.items()}
-    return {b"PW_TASK": name.encode(), b"PW_POSITION": b"%d" % position, **own}
+    return {b"PW_TASK": name.encode(), b"PW_POSITION": b"%d" % position, **passed, **own}
 
 
 def shown_command(command: CommandText) -> str:

@@ -18,7 +18,7 @@ from parallel_workers.spawning import LOG_FLAGS, LOG_MODE
 
 SHELL = "/bin/sh"
 
-_SET_BY_ATTEMPTS = (b"PW_TASK", b"PW_ATTEMPT", b"PW_POSITION")
+_SET_BY_ATTEMPTS = (b"PW_TASK", b"PW_ATTEMPT", b"PW_POSITION", b"PW_OUTPUTS")
 
 _NO_INTERPRETER = "the interpreter that its first line names does not exist"
 

@@ -7,7 +7,7 @@ Schema, for editors, which says as much of the same as such a schema can.
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import NoneType
 from typing import Any, NamedTuple, TypeAlias, TypedDict, TypeGuard
 
@@ -330,8 +330,8 @@ def _check_names(given: Mapping[Any, Any], known: Collection[str], what: str) ->
             raise FieldError(f"{what} have no {shown(name)}; they have {', '.join(known)}", (name,))
 
 
-def _in(name: str, check: Callable[[object], Any], value: object) -> Any:
-    """Return what stands under a name inside a field, checked."""
+def _in(name: str | int, check: Callable[[object], Any], value: object) -> Any:
+    """Return what stands under a name or an index inside a field, checked."""
     try:
         return check(value)
     except FieldError as error:
@@ -351,6 +351,48 @@ def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise FieldError(f"{shown(value)} is neither true nor false")
     return value
+
+
+def read_paths(value: object) -> list[str]:
+    """Return `value` as the paths of files: one as text, or a list.
+
+    Raises:
+        FieldError: It is neither.
+
+    >>> read_paths(".env")
+    ['.env']
+    """
+    if not isinstance(value, (list, tuple)):
+        return [_path(value)]
+    return [_in(index, _path, path) for index, path in enumerate(value)]
+
+
+def _path(value: object) -> str:
+    if not _text(value, "the path of a file"):
+        raise FieldError("the path of a file cannot be empty")
+    return str(value)
+
+
+def with_variables(
+    definitions: Iterable[Definition], beneath: Mapping[str, str], above: Mapping[str, str]
+) -> Iterator[Definition]:
+    """Yield definitions that set more variables; equal objects stay one.
+
+    Args:
+        definitions: Of tasks.
+        beneath: Variables that each sets unless it sets them itself.
+        above: Variables that each sets whatever it sets itself.
+
+    >>> [found] = with_variables([Definition(env={"A": "own"})], {"A": "1", "B": "2"}, {})
+    >>> found.env
+    {'A': 'own', 'B': '2'}
+    """
+    # The old ones are kept, too, lest another is made at the same place.
+    made: dict[int, tuple[Definition, Definition]] = {}
+    for old in definitions:
+        if id(old) not in made:
+            made[id(old)] = old, old._replace(env={**beneath, **old.env, **above})
+        yield made[id(old)][1]
 
 
 def read_limit(value: object) -> int:
@@ -435,11 +477,13 @@ _COMMAND: Schema = {
     "prefixItems": [{**_TEXT, "minLength": 1}],
     "items": _TEXT,
 }
-_ENVIRONMENT: Schema = {
+ENVIRONMENT: Schema = {
     "type": "object",
     "propertyNames": {"pattern": r"^[^=\x00]+$"},
     "additionalProperties": {**_TEXT, "type": ["string", "integer"]},
 }
+"""What `read_environment` takes."""
+
 _DURATION: Schema = {
     "type": ["number", "string"],
     "minimum": 0,
@@ -448,6 +492,14 @@ _DURATION: Schema = {
     "pattern": rf"^\s*(?:{PART}|(?:{PART.removesuffix('?')} *)+)\s*$",
 }
 _TIMEOUT: Schema = {**_DURATION, "exclusiveMinimum": 0, "allOf": [{"pattern": "[1-9]"}]}
+
+PATHS: Schema = {
+    **_TEXT,
+    "type": ["string", "array"],
+    "minLength": 1,
+    "items": {**_TEXT, "minLength": 1},
+}
+"""What `read_paths` takes."""
 
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT}
 """What `read_limit` takes."""
@@ -480,7 +532,7 @@ _FLAG: Schema = {"type": "boolean"}
 
 FIELDS: dict[str, tuple[Callable[[object], Any], Schema]] = {
     "command": (_command, _COMMAND),
-    "env": (read_environment, _ENVIRONMENT),
+    "env": (read_environment, ENVIRONMENT),
     "cwd": (_directory, {**_TEXT, "minLength": 1}),
     "duration": (_duration, _DURATION),
     "pool": (_pool, _POOL),

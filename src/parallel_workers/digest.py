@@ -1,9 +1,11 @@
 """What makes a task the same task: a fingerprint of what it does and of what comes before it.
 
-In it: the command or the function, its arguments, the variables that the task sets, its directory,
-and the digests of its direct predecessors, so that a change travels to all that is behind it. Not
-in it: how a task is run (retries, timeout, pool, priority, jobs, executor), what it is called, its
-description and its free data; a template that used those has made a command of them.
+In it: the command or the function, its arguments, the variables that are set for the task (by
+itself, its file, env-files and `--set`), its directory, and the digests of its direct predecessors,
+so that a change travels to all that is behind it. Not in it: how a task is run (retries, timeout,
+pool, priority, jobs, executor), what it is called, its description and its free data; a template
+that used those has made a command of them. Nor what predecessors pass on as outputs: these are made
+anew only by a predecessor that runs again, and behind that everything runs again.
 
 Of a function the digest sees its qualified name, its own code with the constants and the functions
 defined within it, its defaults, the values in its closure, what it wraps, the object that a method
@@ -22,14 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from parallel_workers.bodies import CommandText
 from parallel_workers.definition import Definition
+from parallel_workers.hashing import blake2b
 from parallel_workers.plan import Plan
 from parallel_workers.tasks import Arguments, Task, TaskGroup
-
-try:
-    # What hashlib has under that name; hashlib itself takes 5 ms to import, for OpenSSL.
-    from _blake2 import blake2b
-except ImportError:
-    from hashlib import blake2b
 
 if TYPE_CHECKING:
     import pickle

@@ -7,7 +7,16 @@ and what a pattern cannot tell, such as text for more than ten years.
 import re
 from collections.abc import Mapping
 
-from parallel_workers.definition import ATTRIBUTES, FIELDS, LIMIT, NAME, Definition, Schema
+from parallel_workers.definition import (
+    ATTRIBUTES,
+    FIELDS,
+    LIMIT,
+    NAME,
+    PATHS,
+    Definition,
+    Schema,
+)
+from parallel_workers.formats._matrix import MATRIX
 from parallel_workers.formats.workfile import REQUIRED, SECTIONS
 
 _ATTRIBUTE = re.compile(r"^ +(\w+): (.+(?:\n {12}.+)*)", re.MULTILINE)
@@ -52,6 +61,7 @@ def _sections() -> dict[str, Schema]:
     return {
         "$schema": {"type": "string"},
         "env": {"$ref": "#/$defs/env"},
+        "env-file": PATHS,
         "pools": _by_name(LIMIT),
         "defaults": _mapping(_references()),
         "tasks": _by_name({"$ref": "#/$defs/task"}),
@@ -89,6 +99,6 @@ def _task() -> Schema:
     return {
         "description": "A command, a mapping of fields, or nothing.",
         **command,
-        **_mapping({"after": after, **_references()}),
+        **_mapping({"after": after, "matrix": MATRIX, **_references()}),
         "type": [*command["type"], "object", "null"],
     }

@@ -31,6 +31,7 @@ from parallel_workers.executors import Executor, Workers
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import Keep, Listen, Output, WorkGraph
 from parallel_workers.logs import KeptLogs
+from parallel_workers.outputs import Outputs
 from parallel_workers.plan import Plan
 from parallel_workers.run import Beginning, Run
 from parallel_workers.state import new_passing_run, remove_run, run_id
@@ -167,7 +168,9 @@ def _bodies_of(
     }
     commands = Commands(beginning.run, plan.tasks, beginning.place)
     given = cast(dict[int, CommandText], texts)
-    for task, body in command_bodies(plan, given, commands.runner, driver.attempt).items():
+    outputs = Outputs(plan, commands.place, beginning.done)
+    found = command_bodies(plan, given, commands.runner, driver.attempt, outputs)
+    for task, body in found.items():
         bodies[task] = body
     return cast(list[Body], bodies), commands
 
@@ -207,12 +210,16 @@ class Commands:
         expected: About how many commands there are.
         place: The directory in which their logs are kept for good; None for one that goes.
 
+    Attributes:
+        place: That directory, or the one that goes.
+
     Raises:
         UsageError: There is no place for logs.
     """
 
     def __init__(self, run: str, expected: int, place: str | None) -> None:
-        logs = _LentLogs(new_passing_run()[1]) if place is None else KeptLogs(place)
+        self.place = place or new_passing_run()[1]
+        logs = _LentLogs(self.place) if place is None else KeptLogs(place)
         self._children = Children(GRACE, expected)
         env = {**os.environb, b"PW_RUN": run.encode()}
         self.runner = CommandRunner(self._children, logs, env)

@@ -90,6 +90,19 @@ AMPLIFYING: dict[str, Callable[[int], str]] = {
     ),
     "laughs.yaml": lambda n: "a0: &a0 [x, x]\n" + each("a#: &a# [*a0, *a0, *a0]", n // 50, "\n"),
     "tags.yaml": lambda n: each("%TAG !a#! y", n // 17, "\r") + "\n---\ntasks: {a: x}\n",
+    "matrix.yaml": lambda n: (
+        f"tasks:\n  m: &m {{matrix: {{A: [{each('#', min(n // 40, 4000), ', ')}]}}}}\n"
+        + each("  t#: *m", n // 16, "\n")
+    ),
+    "matrices.yaml": lambda n: (
+        f"tasks:\n  a: {{matrix: {{A: [{each('#', min(n // 40, 4000), ', ')}]}}}}\n"
+        f"  b: {{matrix: {{A: [{each('#', 900, ', ')}]}}, after: a}}\n"
+        + each("  t#: {after: b}", n // 40, "\n")
+    ),
+    "threads.yaml": lambda n: (
+        f"tasks: {{m: {{matrix: {{A: [{each('#', min(n // 40, 4000), ', ')}]}}}}, l: {{}}}}\n"
+        f"threads: [{each('[[m], [l#]]', n // 20, ', ')}]\n"
+    ),
     "odd.toml": lambda n: f'[tasks."{"x" * (n // 2)}"]\nafter = [{each("1", n // 8, ",")}]\n',
     "nest.json": lambda n: "[" * n,
     "odd.json": lambda n: f"[{each('1', n // 3, ', ')}]",
@@ -145,7 +158,7 @@ def test_a_megabyte_of_which_much_can_be_made_is_so_too_and_written(
 def test_a_little_of_the_same_is_read_or_refused_in_clear_lines(tmp_path: Path, name: str) -> None:
     text = AMPLIFYING[name](10_000)
     if name in ("odd.yaml", "names.yaml", "laughs.yaml", "tags.yaml", "odd.toml", "nest.json",
-                "odd.json"):  # fmt: skip
+                "odd.json", "matrix.yaml"):  # fmt: skip
         problems = refused(tmp_path, text, name)
         assert max(map(len, problems)) < 500
     else:

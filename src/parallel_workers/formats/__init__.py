@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from parallel_workers.documents.problems import Document, Findings, Problem, TooManyProblems
 from parallel_workers.documents.source import SYNTAXES, Source, parse, read_source, suffix_of
-from parallel_workers.errors import UsageError
+from parallel_workers.errors import InvalidInput, UsageError
 from parallel_workers.formats._format import Reader, Writer
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import SHOWN_ITEMS, plural, printable, shown, suggestion
@@ -112,7 +112,8 @@ def load_as(path: str | os.PathLike[str], format: str | None, strict: bool) -> L
                 return Loaded(graph, "records")
         document = parse(source, None if format is None else reader_named(format).parser)
         format = format or _find_shape(document)  # noqa: A001
-        return Loaded(_read(document, reader_named(format), strict), format)
+        directory = os.path.dirname(os.fspath(path))
+        return Loaded(_read(document, reader_named(format), strict, directory), format)
 
 
 def reader_named(name: str) -> Reader:
@@ -202,19 +203,31 @@ def from_data(data: object, format: str) -> WorkGraph:  # noqa: A002
     reader = reader_named(format)
     if reader.parser is not None:
         raise UsageError(f"{format} is read from text only; write that into a file, and load it")
-    return _read(Document(data, root=format), reader, strict=False)
+    return _read(Document(data, root=format), reader, strict=False, directory="")
 
 
-def _read(document: Document, reader: Reader, strict: bool) -> WorkGraph:
+def _read(document: Document, reader: Reader, strict: bool, directory: str) -> WorkGraph:
     findings = Findings()
     graph = WorkGraph()
     with suppress(TooManyProblems):
         graph = reader.read(document.data, findings)
+        if graph.env_files:
+            _read_env_files(graph, directory, findings)
     wrong = findings.problems + (findings.warnings if strict else [])
     if wrong or document.faults:
         raise document.refusal(wrong)
     graph.warnings += document.tell(findings.warnings)
     return graph
+
+
+def _read_env_files(graph: WorkGraph, directory: str, findings: Findings) -> None:
+    from parallel_workers.env_files import read_env_files
+
+    try:
+        graph.env.update(read_env_files(graph.env_files, directory))
+    except InvalidInput as error:
+        for problem in error.problems:
+            findings.about().problem(problem, "env-file")
 
 
 def _find_shape(document: Document) -> str:
@@ -259,7 +272,10 @@ def losses(graph: WorkGraph, format: str) -> list[str]:  # noqa: A002
     """
     writer = writer_named(format)
     graph.topology()
-    return [printable(loss) for loss in _lost_functions(graph) + writer.losses(graph)]
+    lost = _lost_functions(graph) + writer.losses(graph)
+    if graph.env_files and format != "workfile":
+        lost.append("variables of an env-file have a place in work files only: they are left out")
+    return [printable(loss) for loss in lost]
 
 
 def _lost_functions(graph: WorkGraph) -> list[str]:

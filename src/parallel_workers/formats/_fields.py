@@ -1,6 +1,7 @@
 """What the formats that describe tasks share: checks of names and fields, edges, the last check."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from parallel_workers.definition import (
@@ -63,7 +64,12 @@ def names_a_task(value: object, about: About, *field: str | int) -> bool:
 
 
 def find_neighbours(
-    names: Iterable[object], number: int, graph: WorkGraph, about: About, field: str
+    names: Iterable[object],
+    number: int,
+    graph: WorkGraph,
+    about: About,
+    field: str,
+    others: Mapping[str, int] = MappingProxyType({}),
 ) -> list[int]:
     """Return the numbers of the tasks in `names`, each once.
 
@@ -73,13 +79,15 @@ def find_neighbours(
         graph: Has all tasks.
         about: Gets a problem for each item that names no other task.
         field: The name of the field.
+        others: Numbers that are returned for names of no task.
     """
     found: dict[int, None] = {}
     for index, name in enumerate(names):
-        other = graph.numbers.get(name) if isinstance(name, str) else None
+        other = graph.numbers.get(name, others.get(name)) if isinstance(name, str) else None
         if other is None:
             if names_a_task(name, about, field, index):
-                hint = about.findings.suggestion(str(name), graph.numbers)
+                suggest = about.findings.suggestion
+                hint = suggest(str(name), graph.numbers) or suggest(str(name), others)
                 about.problem(f"there is no task {shown(name)}{hint}", field, index)
         elif other == number:
             about.problem("the task waits for itself; take its own name out", field, index)

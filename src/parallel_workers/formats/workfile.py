@@ -1,6 +1,7 @@
 """Work files: a mapping of tasks, with what they do, and what is common to them.
 
     env: {CC: clang}
+    env-file: .env
     pools: {linker: 2}
     defaults: {retries: 1}
     tasks:
@@ -12,7 +13,8 @@
     threads: [[[build], [test, lint]]]
 
 A text in the place of a task is its command, a list is its command word by word, and nothing is a
-task without one. Names that stand in `threads` only are tasks too, with what is common to all.
+task without one. Names that stand in `threads` only are tasks too, with what is common to all. A
+task with a `matrix` is many; where tasks are named, its name stands for all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,12 +26,14 @@ from parallel_workers.definition import (
     Definition,
     check_name,
     read_limit,
+    read_paths,
 )
 from parallel_workers.documents.problems import About, Findings, Problem
 from parallel_workers.errors import FieldError
 from parallel_workers.formats._fields import (
     check_cycles,
     check_keys,
+    connect,
     find_neighbours,
     names_a_task,
     read_fields,
@@ -37,6 +41,7 @@ from parallel_workers.formats._fields import (
     task,
 )
 from parallel_workers.formats._format import Reader, Writer
+from parallel_workers.formats._matrix import Budget, combinations, read_matrix
 from parallel_workers.formats._writing import describe, dump_json, enclose, refuse_too_large
 from parallel_workers.formats.groups import Threads, add_threads, explain_cycle
 from parallel_workers.graph import WorkGraph
@@ -45,6 +50,9 @@ from parallel_workers.wording import shown
 SECTIONS = {
     "$schema": "Where the JSON Schema of work files is, for editors.",
     "env": "Variables set for the commands of all tasks.",
+    "env-file": (
+        "Files of more such variables, relative to this one; what is set here goes over those."
+    ),
     "pools": "Pools by name: how many tasks that take a unit of it may run at once.",
     "defaults": "Fields of every task that does not say otherwise.",
     "tasks": "Tasks by name: the command of each, a mapping of its fields, or nothing.",
@@ -58,7 +66,7 @@ SECTIONS = {
 REQUIRED = ("tasks", "threads")
 """The sections of which a work file has at least one."""
 
-KNOWN = ("after", *FIELDS)
+KNOWN = ("after", "matrix", *FIELDS)
 """The fields of a task in a work file."""
 
 MOST_COPIES = 2_000_000
@@ -80,16 +88,19 @@ def read(data: object, findings: Findings) -> WorkGraph:
     reader = _Reader(data, findings)
     for name, content in reader.tasks.items():
         reader.add(name, content)
-    threads = add_threads(data.get("threads", ()), reader.graph, findings, ("threads",))
-    reader.finish()
+    described = len(reader.graph.names)
+    threads = add_threads(reader.threads(), reader.graph, findings, ("threads",))
+    reader.finish(described)
     if not findings.problems:
-        check_cycles(reader.graph, findings, lambda names: _cycle(names, reader.graph, threads))
+        check_cycles(reader.graph, findings, lambda names: _cycle(names, reader, threads))
     return reader.graph
 
 
-def _cycle(names: Sequence[str], graph: WorkGraph, threads: Threads) -> Problem:
-    found = explain_cycle(names, graph, threads)
-    return found._replace(place=("threads", *found.place) if found.place else ("tasks", names[0]))
+def _cycle(names: Sequence[str], reader: "_Reader", threads: Threads) -> Problem:
+    found = explain_cycle(names, reader.graph, threads)
+    if found.place:
+        return found._replace(place=("threads", *found.place))
+    return found._replace(place=("tasks", reader.described_as(names[0])))
 
 
 class _Reader:
@@ -98,20 +109,31 @@ class _Reader:
     Attributes:
         graph: The tasks, and in the end their edges.
         common: The fields of a task that says nothing of its own.
-        after: The number of each task that waits, and what its `after` holds.
-        copies: How many variables of `common` were copied into tasks with an `env` of their own.
+        after: Of each description of tasks that wait: their numbers, where to tell of it, and what
+            its `after` holds.
+        copies: How many variables were copied into tasks with an `env` of their own.
+        expanded: How many tasks stand in threads by the name of a matrix.
+        matrices: By the name of a task with a matrix, minus the number of its first task, minus 1.
+        members: By that, the numbers of its tasks.
+        gates: By that, the gate that waits for all of them, if somebody needs it.
     """
 
     def __init__(self, data: Mapping[str, Any], findings: Findings) -> None:
         self.data = data
         self.findings = findings
         self.graph = WorkGraph()
-        self.after: list[tuple[int, object]] = []
+        self.after: list[tuple[list[int], About, object]] = []
         self.copies = 0
+        self.expanded = 0
+        self.budget = Budget()
+        self.matrices: dict[str, int] = {}
+        self.members: dict[int, list[int]] = {}
+        self.gates: dict[int, int] = {}
         check_keys(data, tuple(SECTIONS), findings.about())
         if not isinstance(schema := data.get("$schema", ""), str):
             findings.about().problem(f"{shown(schema)} is no place; write it as text", "$schema")
         self.tasks = self._section("tasks")
+        self._read_env_files()
         self._read_pools()
         self.common = self._read_common()
         self.common_definition = Definition(**self.common) if self.common else PLAIN
@@ -125,6 +147,13 @@ class _Reader:
             f"found {shown(content)} where a mapping should be"
         )
         return {}
+
+    def _read_env_files(self) -> None:
+        if "env-file" in self.data:
+            try:
+                self.graph.env_files = read_paths(self.data["env-file"])
+            except FieldError as error:
+                self.findings.about().problem(error.message, "env-file", *error.place)
 
     def _read_pools(self) -> None:
         about = self.findings.about("pools", ("pools",))
@@ -152,20 +181,93 @@ class _Reader:
         if not names_a_task(name, self.findings.about("tasks", ("tasks",)), name):
             return
         about = self._about(name)
-        number = self.graph.add_plain(name)
         if content is None:
             content = {}
         elif isinstance(content, (str, list, tuple)):
             content = {"command": content}
         elif not isinstance(content, dict):
+            self._new(name, about)
             about.problem(f"found {shown(content)}; give a command, or a mapping of fields")
             return
         check_keys(content, KNOWN, about)
         fields = read_fields(content, about)
         self._check_pool(fields, about)
-        self._define(number, fields)
+        if "matrix" in content:
+            numbers = self._add_matrix(name, content["matrix"], fields, about)
+        else:
+            numbers = [self._new(name, about)]
+            self._define(numbers[0], fields)
         if "after" in content:
-            self.after.append((number, content["after"]))
+            self.after.append((numbers, about, content["after"]))
+
+    def _new(self, name: str, about: About) -> int:
+        """Add a task of a name that no other one should have."""
+        if name in self.graph.numbers or name in self.matrices:
+            about.problem(f"a matrix gives the name {shown(name)} to another task; rename one")
+        return self.graph.add_plain(name)
+
+    def _add_matrix(
+        self, name: str, content: object, fields: Mapping[str, Any], about: About
+    ) -> list[int]:
+        """Add the tasks that a matrix becomes, and return their numbers."""
+        try:
+            self.budget.look(content)
+            matrix = read_matrix(content)
+            self.budget.spend(name, matrix)
+        except FieldError as error:
+            about.problem(error.message, "matrix", *error.place)
+            # Known in any case, so that those who wait for it are not at fault.
+            return [self._new(name, about)]
+        own = fields.get("env", {})
+        numbers = []
+        for combination in combinations(name, matrix):
+            self.copies += len(own) + len(matrix)
+            if self.copies > MOST_COPIES:
+                break
+            number = self._new(combination.name, about)
+            self._define(number, {**fields, "env": {**own, **combination.variables}})
+            numbers.append(number)
+        if name in self.graph.numbers:
+            about.problem(f"a matrix gives the name {shown(name)} to another task; rename one")
+        elif numbers:
+            self.matrices[name] = -1 - numbers[0]
+            self.members[-1 - numbers[0]] = numbers
+        return numbers
+
+    def described_as(self, name: str) -> str:
+        """Return the name under which a task is described, which is another one in a matrix."""
+        number = self.graph.numbers[name]
+        return next(
+            (base for base, key in self.matrices.items() if number in self.members[key]), name
+        )
+
+    def threads(self) -> object:
+        """Return the threads, the tasks of a matrix in the place of its name.
+
+        The first one stands there and the others at the end, so that all other places stay.
+        """
+        threads = self.data.get("threads", ())
+        if not self.matrices or not isinstance(threads, (list, tuple)):
+            return threads
+        return [
+            [self._expanded(group) if isinstance(group, list) else group for group in thread]
+            if isinstance(thread, list)
+            else thread
+            for thread in threads
+        ]
+
+    def _expanded(self, group: Sequence[object]) -> list[object]:
+        names, more = list(group), dict[object, None]()
+        for index, name in enumerate(names):
+            key = self.matrices.get(name) if isinstance(name, str) else None
+            if key is not None:
+                self.expanded += len(self.members[key])
+                if self.expanded > MOST_COPIES:
+                    break
+                first, *others = map(self.graph.name, self.members[key])
+                names[index] = first
+                more.update(dict.fromkeys(others))
+        return [*names, *more]
 
     def _about(self, name: str) -> About:
         return self.findings.about(task(name), ("tasks", name))
@@ -196,31 +298,59 @@ class _Reader:
         if definition is not PLAIN:
             self.graph.definitions[number] = definition
 
-    def finish(self) -> None:
-        """Define the tasks that stand in threads only, and add the edges of all `after`."""
+    def finish(self, described: int) -> None:
+        """Define the tasks that stand in threads only, and add the edges of all `after`.
+
+        Args:
+            described: The number of the first one that may be such a task.
+        """
         if self.copies > MOST_COPIES:
             self.findings.about().problem(
                 "with so many variables for all tasks, so many tasks cannot set their own; set "
                 "fewer here",
                 "env",
             )
+        if self.expanded > MOST_COPIES:
+            self.findings.about().problem(
+                "tasks with a matrix are named here so often that too much would come of it; use "
+                "their after",
+                "threads",
+            )
         if self.common:
-            for name, number in self.graph.numbers.items():
-                if name not in self.tasks:
+            for number in self.graph.numbers.values():
+                if number >= described:
                     self._define(number, {})
         self._connect()
 
     def _connect(self) -> None:
-        for number, names in self.after:
-            about = self._about(self.graph.name(number))
+        for numbers, about, names in self.after:
             if isinstance(names, str):
                 names = [names]
             if not isinstance(names, (list, tuple)):
                 about.problem(f"{shown(names)} is not a list of names", "after")
                 continue
-            for predecessor in find_neighbours(names, number, self.graph, about, "after"):
-                self.graph.successors[predecessor].append(number)
+            if not numbers:
+                continue
+            alone = len(numbers) == 1
+            own = numbers[0] if alone else -1 - numbers[0]
+            found = find_neighbours(names, own, self.graph, about, "after", self.matrices)
+            if alone:
+                before = [number if number >= 0 else self._gate(number) for number in found]
+            else:
+                # Not through the gate of another matrix: no gate waits for a gate.
+                before = [each for number in found for each in self.members.get(number, [number])]
+            connect(before, numbers, self.graph)
         settle_edges(self.graph)
+
+    def _gate(self, matrix: int) -> int:
+        """Return what waits for all tasks of a matrix: a gate, or the task if it is one."""
+        members = self.members[matrix]
+        if len(members) == 1:
+            return members[0]
+        if matrix not in self.gates:
+            self.gates[matrix] = gate = self.graph.add_gate()
+            connect(members, [gate], self.graph)
+        return self.gates[matrix]
 
 
 def _over(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,6 +379,8 @@ def write(graph: WorkGraph) -> str:
         for successor in graph.successors[number]:
             after[successor].append(graph.name(number))
     sections = []
+    if graph.env_files:
+        sections.append(f'"env-file": {dump_json(graph.env_files)}')
     if graph.pools:
         sections.append(f'"pools": {dump_json(graph.pools)}')
     tasks = [

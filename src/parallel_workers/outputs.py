@@ -1,0 +1,180 @@
+"""Outputs: variables that a command passes on to the commands that come directly after it.
+
+A command appends lines `KEY=value` to the file that `PW_OUTPUTS` names. The value is all behind the
+`=` as it is, without quotes or escapes, of the last line with that key; lines of white space are
+skipped. What is no such line makes the attempt fail, if anything comes after its task.
+
+The file is made by the command, if by anybody, and is one for all attempts of a task: each begins
+without it. So it is that of the attempt that succeeded, in a run that is resumed too.
+"""
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Collection, Mapping
+from functools import cached_property
+
+from parallel_workers.hashing import blake2b
+from parallel_workers.plan import Plan
+
+LARGEST = 1 << 20
+"""The most bytes of outputs of one task; no system takes more than some of these as variables."""
+
+_SUFFIX = b".outputs"
+
+_LINE = re.compile(rb"(?!PW_)([^\s=\0]+)=([^\0]*)")
+
+
+class OutputsError(Exception):
+    """Outputs cannot be read; the message says where and why, to a person."""
+
+
+class Outputs:
+    """What the commands of one run pass on.
+
+    Args:
+        plan: What is run.
+        directory: The directory of the run, which is there when it is resumed.
+        done: The tasks that an earlier run has done; what those have written is passed on again.
+    """
+
+    def __init__(self, plan: Plan, directory: str, done: Collection[int] = ()) -> None:
+        self._plan = plan
+        self._directory = os.fsencode(os.path.abspath(directory))
+        # By task or gate, what each of those that it waits for passes on.
+        self._passed: dict[int, dict[int, Mapping[bytes, bytes]]] = {}
+        self._go_on(done)
+
+    def _go_on(self, done: Collection[int]) -> None:
+        """Pass on what tasks have written that are done, and forget what others have."""
+        left: set[bytes] = set()
+        with contextlib.suppress(OSError):
+            left.update(file for file in os.listdir(self._directory) if file.endswith(_SUFFIX))
+        # Tasks that are not in this plan may be in that of another day.
+        for task in range(self._plan.tasks) if left else ():
+            path = self._path(task)
+            if os.path.basename(path) not in left:
+                continue
+            if task in done:
+                # A failed attempt may have written it, of a task that was marked as succeeded.
+                with contextlib.suppress(OutputsError):
+                    self.take(task)
+            else:
+                _remove(path)
+
+    def begin(self, task: int, attempt: int) -> bytes:
+        """Return the path of the file that an attempt may write, and that does not exist.
+
+        Args:
+            task: The task.
+            attempt: The number of the attempt, from 1.
+        """
+        path = self._path(task)
+        if attempt > 1:
+            _remove(path)
+        return path
+
+    def take(self, task: int) -> None:
+        """Pass on what a task that has succeeded has written, if it has.
+
+        Raises:
+            OutputsError: It cannot be read.
+        """
+        if not self._plan.successors[task]:
+            return
+        path = self._path(task)
+        # A stat that fails would raise, which costs twice as much.
+        if not os.access(path, os.F_OK):
+            return
+        variables = _read(path)
+        nodes = dict.fromkeys(self._plan.successors[task])
+        while nodes:
+            node, _ = nodes.popitem()
+            passed = self._passed.setdefault(node, {})
+            if node >= self._plan.tasks and task not in passed:
+                gates = (each for each in self._plan.successors[node] if each >= self._plan.tasks)
+                nodes.update(dict.fromkeys(gates))
+            passed[task] = variables
+
+    def variables(self, task: int) -> Mapping[bytes, bytes]:
+        """Return what is passed on to a task; of the same variable, what comes last in the file."""
+        if not self._passed:
+            return {}
+        passed: dict[int, Mapping[bytes, bytes]] = {}
+        for node in (task, *self._gates.get(task, ())):
+            passed.update(self._passed.get(node, {}))
+        variables: dict[bytes, bytes] = {}
+        for giver in sorted(passed, key=self._order.__getitem__) if len(passed) > 1 else passed:
+            variables.update(passed[giver])
+        return variables
+
+    @cached_property
+    def _gates(self) -> dict[int, list[int]]:
+        """By task, the gates that it waits for."""
+        gates: dict[int, list[int]] = {}
+        for gate in range(self._plan.tasks, len(self._plan.successors)):
+            for node in self._plan.successors[gate]:
+                gates.setdefault(node, []).append(gate)
+        return gates
+
+    @cached_property
+    def _order(self) -> dict[int, int]:
+        """By task, its place in the file."""
+        return {task: place for place, task in enumerate(self._plan.numbers)}
+
+    def _path(self, task: int) -> bytes:
+        # Numbers of tasks are others when a run is resumed, and names need not fit a file.
+        key = blake2b(self._plan.names[task].encode(), digest_size=12).hexdigest()
+        return b"%b/%b%b" % (self._directory, key.encode(), _SUFFIX)
+
+
+def _remove(path: bytes) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _read(path: bytes) -> dict[bytes, bytes]:
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise OutputsError("what PW_OUTPUTS names is no file any more")
+        if found.st_size > LARGEST:
+            raise OutputsError(f"more than {LARGEST:,} bytes; pass on the path of a file instead")
+        with open(path, "rb") as file:
+            return parse(file.read(LARGEST))
+    except OSError as error:
+        raise OutputsError(error.strerror) from None
+
+
+def parse(text: bytes) -> dict[bytes, bytes]:
+    r"""Return the variables that outputs set.
+
+    Raises:
+        OutputsError: Some line sets none.
+
+    >>> parse(b"VERSION=1.2\nNOTE=a = b\n")
+    {b'VERSION': b'1.2', b'NOTE': b'a = b'}
+    """
+    variables = {}
+    for number, line in enumerate(text.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise OutputsError(f"line {number}: {_why_not(line)}")
+        variables[found[1]] = found[2]
+    return variables
+
+
+def _why_not(line: bytes) -> str:
+    from parallel_workers.wording import shown
+
+    what = shown(line.decode(errors="replace"))
+    if b"\0" in line:
+        return f"{what} holds a NUL, which no variable can"
+    if line.startswith(b"PW_"):
+        return f"{what} sets what the run sets for each command; choose another name"
+    if b"=" not in line:
+        return f"{what} sets no variable; write KEY=value, all on one line"
+    return f"{what} names no variable; write KEY=value, the key without white space"
