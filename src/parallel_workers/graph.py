@@ -516,6 +516,7 @@ class WorkGraph:
         jobs: int | None = None,
         on: "str | Executor" = "threads",
         keep_going: bool = False,
+        max_failures: int | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -530,6 +531,7 @@ class WorkGraph:
             on: Where they run: "threads", "processes", "asyncio" (an event loop in a thread of its
                 own; where a loop runs already, await `run_async`), "inline", or an executor.
             keep_going: Whether what does not depend on a failed task goes on.
+            max_failures: The same, until so many tasks have failed; None for no such limit.
             listen: Called with lists of events, in order, while the run goes on.
             keep: Which values are kept: "all", or those of "leaves", where every other is let go
                 as soon as the last task that reads it has run.
@@ -559,6 +561,7 @@ class WorkGraph:
             jobs=jobs,
             on=on,
             keep_going=keep_going,
+            max_failures=max_failures,
             listen=listen,
             keep=keep,
             output=output,
@@ -575,6 +578,7 @@ class WorkGraph:
         on: "str | Executor" = "threads",
         check: bool = True,
         keep_going: bool = False,
+        max_failures: int | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -591,6 +595,7 @@ class WorkGraph:
             on: As in `start`.
             check: Whether it is an error if some task does not succeed.
             keep_going: As in `start`.
+            max_failures: As in `start`.
             listen: As in `start`.
             keep: As in `start`.
             output: As in `start`.
@@ -615,6 +620,7 @@ class WorkGraph:
             jobs=jobs,
             on=on,
             keep_going=keep_going,
+            max_failures=max_failures,
             listen=listen,
             keep=keep,
             output=output,
@@ -632,6 +638,7 @@ class WorkGraph:
         jobs: int | None = None,
         check: bool = True,
         keep_going: bool = False,
+        max_failures: int | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -651,6 +658,7 @@ class WorkGraph:
             jobs: As in `start`. Coroutines that wait need no core: 0 lets all wait at once.
             check: As in `run`.
             keep_going: As in `start`.
+            max_failures: As in `start`.
             listen: As in `start`; called on the loop.
             keep: As in `start`.
             output: As in `start`.
@@ -680,6 +688,7 @@ class WorkGraph:
             jobs=jobs,
             on=loop,
             keep_going=keep_going,
+            max_failures=max_failures,
             listen=listen,
             keep=keep,
             output=output,

@@ -66,6 +66,12 @@ def _repeat(option: str, args: Sequence[str]) -> list[str]:
 @click.argument("file_and_tasks", nargs=-1, metavar="[FILE] [TASK]...")
 @jobs_option
 @click.option("-k", "--keep-going", is_flag=True, help="Go on with what no failure is before.")
+@click.option(
+    "--max-failures",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Go on like that until N tasks have failed.",
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would run, and run nothing.")
 @click.option("-C", "--directory", metavar="DIR", help="Go to DIR first.")
 @click.option("--command", "template", metavar="TEMPLATE", help="What tasks without a command run.")
@@ -112,6 +118,7 @@ def command(
     file_and_tasks: Sequence[str],
     jobs: int | None,
     keep_going: bool,
+    max_failures: int | None,
     dry_run: bool,
     directory: str | None,
     template: str | None,
@@ -179,7 +186,7 @@ def command(
         events=stream,
         events_only=events == "-",
         jobs=jobs,
-        keep_going=keep_going,
+        most_failures=max_failures or (None if keep_going else 1),
         grace=grace,
         rerun=rerun,
     )
