@@ -123,6 +123,8 @@ class Driver:
         # Whether more follows from a step, for others, than that they may have something to do.
         self._attentive = bool(listeners or plan.delays or plan.always)
         self._alarms = Alarms(self._wake, clock)
+        # By task whose next attempt is delayed, for how many seconds; until that has been told.
+        self._pauses: dict[int, float] = {}
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._idle = 0
@@ -378,6 +380,7 @@ class Driver:
         to_wake = self._frontier.to_wake
         for task in to_wake:
             pause = self.plan.delays[task].pause(self.failures[task], random())
+            self._pauses[task] = pause
             self._alarms.set(pause, task)
         to_wake.clear()
 
@@ -461,6 +464,7 @@ class Driver:
                 _outcome_of(error),
                 self.finished[task] - self.started[task],
                 _result_of(error),
+                self._pauses.pop(task, 0.0),
             )
         )
 

@@ -124,6 +124,7 @@ class TaskRetried(NamedTuple):
         outcome: How the attempt ended: failed or timed out.
         seconds: How long it took.
         result: A `CommandResult`, or the exception of a function.
+        delay: After how many seconds the other may start.
     """
 
     time: float
@@ -132,6 +133,7 @@ class TaskRetried(NamedTuple):
     outcome: Outcome
     seconds: float
     result: Any
+    delay: float = 0.0
 
 
 class TaskEnded(NamedTuple):

@@ -528,6 +528,7 @@ class WorkGraph:
         jobs: int | None = None,
         on: "str | Executor" = "threads",
         keep_going: bool = False,
+        max_failures: int | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -542,6 +543,7 @@ class WorkGraph:
             on: Where they run: "threads", "processes", "asyncio" (an event loop in a thread of its
                 own; where a loop runs already, await `run_async`), "inline", or an executor.
             keep_going: Whether what does not depend on a failed task goes on.
+            max_failures: The same, until so many tasks have failed; None for no such limit.
             listen: Called with lists of events, in order, while the run goes on.
             keep: Which values are kept: "all", or those of "leaves", where every other is let go
                 as soon as the last task that reads it has run.
@@ -571,6 +573,7 @@ class WorkGraph:
             jobs=jobs,
             on=on,
             keep_going=keep_going,
+            max_failures=max_failures,
             listen=listen,
             keep=keep,
             output=output,
@@ -587,6 +590,7 @@ class WorkGraph:
         on: "str | Executor" = "threads",
         check: bool = True,
         keep_going: bool = False,
+        max_failures: int | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -603,6 +607,7 @@ class WorkGraph:
             on: As in `start`.
             check: Whether it is an error if some task does not succeed.
             keep_going: As in `start`.
+            max_failures: As in `start`.
             listen: As in `start`.
             keep: As in `start`.
             output: As in `start`.
@@ -627,6 +632,7 @@ class WorkGraph:
             jobs=jobs,
             on=on,
             keep_going=keep_going,
+            max_failures=max_failures,
             listen=listen,
             keep=keep,
             output=output,
@@ -644,6 +650,7 @@ class WorkGraph:
         jobs: int | None = None,
         check: bool = True,
         keep_going: bool = False,
+        max_failures: int | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -663,6 +670,7 @@ class WorkGraph:
             jobs: As in `start`. Coroutines that wait need no core: 0 lets all wait at once.
             check: As in `run`.
             keep_going: As in `start`.
+            max_failures: As in `start`.
             listen: As in `start`; called on the loop.
             keep: As in `start`.
             output: As in `start`.
@@ -692,6 +700,7 @@ class WorkGraph:
             jobs=jobs,
             on=loop,
             keep_going=keep_going,
+            max_failures=max_failures,
             listen=listen,
             keep=keep,
             output=output,

@@ -61,6 +61,7 @@ def prepare(
     jobs: int | None,
     on: Place,
     keep_going: bool,
+    max_failures: int | None,
     listen: Listen | None,
     keep: Keep,
     output: Output | None,
@@ -91,7 +92,9 @@ def prepare(
         from parallel_workers.recorded import record
 
         beginning = record(plan, os.path.abspath(journal), jobs, resume=resume)
-    frontier = Frontier.of(plan, most_failures=None if keep_going else 1, done=beginning.done)
+    frontier = Frontier.of(
+        plan, most_failures=most_failures(keep_going, max_failures), done=beginning.done
+    )
     listeners: list[Listener] = [*beginning.listeners, *shields]
     driver = Driver(plan, frontier, jobs, listeners, beginning.done, beginning.earlier)
     for task, value in beginning.values.items():
@@ -123,6 +126,23 @@ def _capture(plan: Plan, driver: Driver, bodies: list[Body]) -> "Capture":
     capture = Capture(plan, bodies)
     driver.listen(capture)
     return capture
+
+
+def most_failures(keep_going: bool, max_failures: int | None) -> int | None:
+    """Return how many failures there may be before nothing starts any more; None for any number.
+
+    Args:
+        keep_going: Whether failures stop nothing but what depends on them.
+        max_failures: How many do, whatever the other says; None for none.
+
+    Raises:
+        UsageError: The number is no whole number from 1.
+    """
+    if max_failures is None:
+        return None if keep_going else 1
+    if isinstance(max_failures, bool) or not isinstance(max_failures, int) or max_failures < 1:
+        raise UsageError(f"max_failures={shown(max_failures)}: give a whole number, 1 or more")
+    return max_failures
 
 
 def checked_jobs(jobs: int | None) -> int:

@@ -131,6 +131,16 @@ def test_a_function_that_raised_shows_its_exception(tmp_path: Path) -> None:
     assert shown(tmp_path, events).decode() == "✗ parse  ValueError: no rows\n"
 
 
+def test_a_delay_before_the_next_attempt_is_told(tmp_path: Path, logs: Logs) -> None:
+    event = retried("fetch", logs.result(status=1))._replace(delay=30.0)
+    assert b"; trying again in 30.0 s\n" in shown(tmp_path, [event])
+
+
+def test_a_forgiven_failure_says_that_it_may(tmp_path: Path, logs: Logs) -> None:
+    event = ended("lint", Outcome.FAILED, logs.result(status=1))._replace(forgiven=True)
+    assert b"exit status 1 after 1.2 s; it may fail\n" in shown(tmp_path, [event])
+
+
 def test_an_attempt_that_is_followed_by_another_shows_its_output(
     tmp_path: Path, logs: Logs
 ) -> None:

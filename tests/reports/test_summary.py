@@ -158,6 +158,15 @@ def test_all_has_not_succeeded_when_one_task_has_not(event: Event) -> None:
     assert not summary_of(ended("b"), event).all_succeeded
 
 
+def test_a_forgiven_failure_is_counted_and_named_and_no_failure_of_the_run(logs: Logs) -> None:
+    lint = ended("lint", Outcome.FAILED, logs.result(status=1))._replace(forgiven=True)
+    summary = summary_of(ended("a"), lint)
+    assert summary.all_succeeded
+    assert summary.text(PLAIN) == (
+        "\n1 failed, as they may: lint\n\n1 succeeded, 1 allowed to fail in 2.0 s, speed-up 1.2\n"
+    )
+
+
 def test_every_attempt_counts_for_the_speed_up_and_none_twice() -> None:
     lasted_attempt: list[Event] = [retried("a", None), ended("a", attempt=2)]
     given_up: list[Event] = [retried("b", None), ended("b", Outcome.FAILED)]

@@ -7,7 +7,7 @@ simulated run, from functions on every executor and from real commands.
 import asyncio
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -47,11 +47,15 @@ class Result(NamedTuple):
     def of(self, task: str) -> list[Trace]:
         return [trace for trace in self.traces if trace.task == task]
 
-    def most_at_once(self, tasks: set[str] | None = None) -> int:
-        """The most attempts that were under way at one time."""
-        chosen = [t for t in self.traces if tasks is None or t.task in tasks]
+    def most_at_once(self, tasks: Collection[str] | None = None) -> int:
+        """The most attempts that were under way at one time, of some tasks or of all."""
+        return self.most_units({t.task: 1 for t in self.traces if tasks is None or t.task in tasks})
+
+    def most_units(self, units: Mapping[str, int]) -> int:
+        """The most units that were held at one time; by task, how many its attempts hold."""
+        chosen = [(t, units[t.task]) for t in self.traces if t.task in units]
         # What ends at the moment at which something starts was not beside it.
-        changes = sorted([(t.start, 1) for t in chosen] + [(t.finish, -1) for t in chosen])
+        changes = sorted([(t.start, n) for t, n in chosen] + [(t.finish, -n) for t, n in chosen])
         running = most = 0
         for _, change in changes:
             running += change
@@ -62,7 +66,7 @@ class Result(NamedTuple):
 Scripts: TypeAlias = Mapping[str, Script]
 
 Way: TypeAlias = Callable[..., Result]
-"""Runs a graph: `way(graph, scripts, jobs, directory, keep_going=…, watched=…)`.
+"""Runs a graph: `way(graph, scripts, jobs, directory, most=…, watched=…)`.
 
 The directory is one of its own, in which tasks note what they do.
 """
@@ -77,12 +81,12 @@ def run_simulated(
     jobs: int,
     directory: Path,
     *,
-    keep_going: bool = False,
+    most: int | None = 1,
     watched: bool = False,
 ) -> Result:
     plan = Plan(graph)
     plan.durations = [scripts.get(name, Script()).seconds for name in plan.names]
-    frontier = Frontier.of(plan, most_failures=None if keep_going else 1)
+    frontier = Frontier.of(plan, most_failures=most)
     done = [0] * plan.tasks
 
     def ends_well(task: int) -> bool:
@@ -107,7 +111,7 @@ def run_really(
     jobs: int,
     directory: Path,
     *,
-    keep_going: bool = False,
+    most: int | None = 1,
     watched: bool = True,
 ) -> Result:
     events: list[Event] = []
@@ -121,7 +125,8 @@ def run_really(
     graph = graph.needed(graph.numbers)
     prepare(graph, scripts, directory)
     listener = listen if watched else None
-    run = execute(graph, jobs=jobs, check=False, keep_going=keep_going, listen=listener)
+    failures = {"keep_going": most is None, "max_failures": most}
+    run = execute(graph, jobs=jobs, check=False, listen=listener, **failures)
     outcomes = {name: str(task.outcome) for name, task in run.tasks.items()}
     attempts = {name: task.attempts for name, task in run.tasks.items()}
     traces = [trace for name in graph.numbers for trace in _traces_of(name, directory)]

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from parallel_workers.definition import Retries
 from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
 from tests.support.model import Model
@@ -62,13 +63,14 @@ class Case(NamedTuple):
     """A graph, what its tasks do, and how it is run.
 
     Attributes:
+        most: How many failures let nothing new start; None for none.
         watched: Whether somebody listens. If not, tasks may be so short that workers take several.
     """
 
     graph: WorkGraph
     scripts: dict[str, Script]
     jobs: int
-    keep_going: bool
+    most: int | None
     watched: bool
 
     def __repr__(self) -> str:
@@ -103,7 +105,7 @@ class Case(NamedTuple):
             [limit for _, limit in plan.pools],
             plan.forgiven,
             plan.always,
-            None if self.keep_going else 1,
+            self.most,
         )
 
 
@@ -113,18 +115,18 @@ RETRIES_AND_FAILURES: list[tuple[int, int]] = [(0, 0), (0, 0), (1, 1), (2, 1), (
 
 @st.composite
 def cases(draw: st.DrawFn, held: bool = False) -> Case:
-    """Runs of tasks `t0`, `t1`, … with gates, pools, retries and failures among them.
+    """Runs of tasks `t0`, `t1`, … with gates, failures and every policy among them.
 
     Args:
         draw: Given by hypothesis.
         held: Whether all tasks are held until they are released.
     """
     graph = WorkGraph()
-    for number, limit in enumerate(draw(st.lists(st.integers(1, 2), max_size=2))):
+    for number, limit in enumerate(draw(st.lists(st.integers(1, 3), max_size=2))):
         graph.pools[f"p{number}"] = limit
     watched = draw(st.booleans())
     # Who releases tasks unwatched cannot know which end came first, and with it the stop.
-    keep_going = draw(st.booleans()) or (held and not watched)
+    most = None if held and not watched else draw(st.sampled_from([None, 1, 1, 2]))
     # Of longer tasks no worker takes several at once, so that the best one always starts first.
     shortest = 0.002 if held else 0.0002 if watched else 0.0
     scripts: dict[str, Script] = {}
@@ -133,9 +135,14 @@ def cases(draw: st.DrawFn, held: bool = False) -> Case:
         nodes = range(len(graph.names))
         fields: dict[str, Any] = {}
         if draw(st.booleans()) and graph.pools:
-            fields["pool"] = draw(st.sampled_from(list(graph.pools)))
+            units = {name: st.integers(1, limit) for name, limit in graph.pools.items()}
+            fields["pool"] = draw(st.fixed_dictionaries({}, optional=units))
+        for field in ("allow_failure", "always"):
+            fields[field] = draw(st.integers(0, 4)) == 4
         retries, failures = draw(st.sampled_from(RETRIES_AND_FAILURES))
-        graph.add(name, retries=retries, duration=draw(st.integers(1, 3)), **fields)
+        delay = draw(st.sampled_from([0.0, 0.0, 0.003]))
+        fields["retries"] = Retries(retries, delay=delay)
+        graph.add(name, duration=draw(st.integers(1, 3)), **fields)
         scripts[name] = Script(draw(st.sampled_from([shortest, 0.002])), failures, held=held)
         if nodes:
             for other in draw(st.sets(st.sampled_from(nodes), max_size=3)):
@@ -144,4 +151,4 @@ def cases(draw: st.DrawFn, held: bool = False) -> Case:
                 gate = graph.add_gate()
                 for other in draw(st.sets(st.sampled_from(nodes), min_size=1, max_size=4)):
                     graph.connect(other, gate)
-    return Case(graph, scripts, draw(st.integers(0, 4)), keep_going, watched)
+    return Case(graph, scripts, draw(st.integers(0, 4)), most, watched)

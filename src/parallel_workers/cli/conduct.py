@@ -39,7 +39,7 @@ def conduct(
     events: Output | None,
     events_only: bool,
     jobs: int,
-    keep_going: bool,
+    most_failures: int | None,
     grace: float,
     rerun: Callable[[str], str],
     jobserver: "Jobserver | None" = None,
@@ -53,7 +53,7 @@ def conduct(
         events: Where lines of events go; None for nowhere.
         events_only: Whether standard output is for those alone.
         jobs: How many may run at once; 0 for no limit.
-        keep_going: Whether a failure leaves what does not depend on it to go on.
+        most_failures: How many failures let nothing new start; None for none.
         grace: Seconds that a command has to end when it is told to.
         rerun: Returns, for the name of a task, the line that runs it again.
         jobserver: The jobserver that the run takes part in; None for none.
@@ -76,7 +76,7 @@ def conduct(
     guardian = Guardian(keeping.run)
     outputs = [out, errors] if events is None else [out, errors, events]
     attendant = Attendant(children, guardian, progress, outputs, keeping.delay)
-    frontier = Frontier.of(plan, most_failures=None if keep_going else 1, done=keeping.done)
+    frontier = Frontier.of(plan, most_failures=most_failures, done=keeping.done)
     journal = keeping.journal
     listeners: list[Listener] = [progress, summary, attendant.listen]
     if events is not None:

@@ -92,6 +92,12 @@ def _repeat(option: str, args: Sequence[str]) -> list[str]:
     "--seed", type=click.IntRange(min=0), metavar="N", help="Shuffle as the run that printed N did."
 )
 @click.option("-k", "--keep-going", is_flag=True, help="Go on with what no failure is before.")
+@click.option(
+    "--max-failures",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Go on like that until N tasks have failed.",
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would run, and run nothing.")
 @click.option("-C", "--directory", metavar="DIR", help="Go to DIR first.")
 @click.option(
@@ -152,6 +158,7 @@ def command(
     shuffle: bool,
     seed: int | None,
     keep_going: bool,
+    max_failures: int | None,
     dry_run: bool,
     directory: str | None,
     settings: tuple[str, ...],
@@ -231,7 +238,7 @@ def command(
         events=stream,
         events_only=events == "-",
         jobs=jobs,
-        keep_going=keep_going,
+        most_failures=max_failures or (None if keep_going else 1),
         grace=grace,
         rerun=rerun,
         jobserver=jobserver,

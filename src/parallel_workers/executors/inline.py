@@ -4,6 +4,7 @@ So a debugger stops where the function stands, and a traceback begins with the c
 cannot end a function here; one that took longer has timed out when it returns.
 """
 
+import threading
 from collections.abc import Sequence
 
 from parallel_workers.bodies import Body, refuse_coroutines
@@ -25,9 +26,16 @@ class InlineExecutor:
         bodies = list(bodies)
         for task in driver.plan.timeouts:
             bodies[task] = in_time(driver, task, bodies[task])
+        changed = threading.Event()
+        driver.on_change = changed.set
         try:
             tasks = driver.take((), 1)
-            while tasks:
+            while not driver.over.is_set():
+                if not tasks:  # all that could run is delayed
+                    changed.wait()
+                    changed.clear()
+                    tasks = driver.take((), 1)
+                    continue
                 [task] = tasks
                 code = attempt(driver, task, bodies[task])
                 if code < 0 and isinstance(interrupt := driver.errors[task], KeyboardInterrupt):

@@ -17,7 +17,7 @@ import contextlib
 import socket
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from select import POLLIN, POLLOUT, poll
 
 from parallel_workers.bodies import Body, CommandBody, arrived, layers, refuse_coroutines
@@ -192,18 +192,19 @@ class Processes:
             self._ended.append(self._commands_ended.popleft())
         ended, self._ended = self._ended, []
         self._under_way -= len(ended)
-        self._take(ended)
+        if any(code < 0 for code in ended):
+            # It may let go what has not begun; nothing is to be taken before that.
+            driver.take(ended, 0)
+            ended = []
         if driver.stopped or driver.closing is not self._closing:
             self._closing = driver.closing
             self._take_back_all()
-            if self._cancelled:
-                self._kill_all(Cancelled("cancelled"))
-        return not driver.over.is_set()
-
-    def _take(self, ended: Collection[int]) -> None:
-        started = self._driver.take(ended, self._room(), ahead=not self._only_functions)
+        started = driver.take(ended, self._room(), ahead=not self._only_functions)
         self._under_way += len(started)
         self._queue(started)
+        if driver.stopped and self._cancelled:
+            self._kill_all(Cancelled("cancelled"))
+        return not driver.over.is_set()
 
     def _room(self) -> int:
         """Return how many tasks more there is a worker for; with commands, how many may run."""
@@ -253,7 +254,6 @@ class Processes:
         if tasks:
             self._under_way -= len(tasks)
             self._driver.take_back(tasks)
-            self._take(())  # which tells the listeners, and takes what runs always
 
     def _kill_all(self, error: BaseException) -> None:
         for worker in self._workers:

@@ -4,7 +4,8 @@ Each line is an object with `event` (`run_started`, `task_started`, `task_retrie
 `run_ended`), `run` (its id) and `time` (seconds since the epoch). Those of tasks have `task` and
 `attempt`; `task_retried` and `task_ended` also `outcome` and `seconds`, and of a command `status`
 (the exit status, or minus the number of a signal) and `log`. `run_started` has `tasks` and `jobs`;
-`task_ended` of a skipped task has `cause` if the end of another is the reason.
+`task_retried` has `delay`, the seconds before the next attempt; `task_ended` of a skipped task
+`cause`, if the end of another is the reason, and of one that failed, as it may, `forgiven`.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,6 +63,10 @@ class EventLines:
         fields |= {"outcome": str(event.outcome), "seconds": event.seconds}
         if isinstance(event.result, CommandResult):
             fields |= {"status": event.result.status, "log": event.result.log}
-        if isinstance(event, TaskEnded) and event.cause is not None:
+        if isinstance(event, TaskRetried):
+            fields["delay"] = event.delay
+        elif event.cause is not None:
             fields["cause"] = event.cause
+        elif event.forgiven:
+            fields["forgiven"] = True
         return fields

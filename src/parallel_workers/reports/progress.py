@@ -137,7 +137,10 @@ class Progress:
     def _failure(self, mark: str, event: TaskEnded | TaskRetried) -> str:
         how = ending(event.outcome, event.seconds, event.result)
         if isinstance(event, TaskRetried):
-            how = f"attempt {event.attempt}: {how}; trying again"
+            when = f" in {format_duration(event.delay)}" if event.delay else ""
+            how = f"attempt {event.attempt}: {how}; trying again{when}"
+        elif event.forgiven:
+            how = f"{how}; it may fail"
         command = command_of(event.result)
         line = f"{mark} {name_of(event.task)}  {how}\n"
         return line if command is None else f"{line}  $ {command}\n"

@@ -64,7 +64,7 @@ class Status:
         self._done += 1
         if event.attempt:
             self._work_done += event.work
-        if event.outcome is Outcome.FAILED or event.outcome is Outcome.TIMED_OUT:
+        if event.outcome in (Outcome.FAILED, Outcome.TIMED_OUT) and not event.forgiven:
             self._failed += 1
 
     def text(self, now: float) -> str:

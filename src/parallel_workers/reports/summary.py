@@ -57,11 +57,13 @@ class Summary:
         self._more_failures: list[str] = []
         self._cancelled: list[str] = []
         self._causes: dict[str | None, int] = {}
+        self._forgiven: list[str] = []
+        self._forgiven_count = 0
         self._retried: dict[str, int] = {}
 
     @property
     def all_succeeded(self) -> bool:
-        """Whether every task that has ended did so well, in this run or in an earlier one."""
+        """Whether every task that has ended did so well, or may fail."""
         return not any(
             count for outcome, count in self._others.items() if outcome is not Outcome.CACHED
         )
@@ -84,13 +86,18 @@ class Summary:
                 self._ended = event.time
 
     def _note_no_success(self, event: TaskEnded) -> None:
-        self._others[event.outcome] += 1
         if event.outcome is Outcome.SKIPPED:
+            self._others[event.outcome] += 1
             self._causes[event.cause] = self._causes.get(event.cause, 0) + 1
             return
         # An attempt that was to be followed by another, and was not, has been counted.
         if self._retried.get(event.task) != event.attempt:
             self._busy += event.seconds
+        if event.forgiven:
+            self._forgiven_count += 1
+            _append(self._forgiven, event.task)
+            return
+        self._others[event.outcome] += 1
         if event.outcome is Outcome.CANCELLED:
             _append(self._cancelled, event.task)
         elif event.outcome is not Outcome.CACHED:
@@ -129,6 +136,8 @@ class Summary:
             groups.append(f"{more:,} more failed: {_listed(self._more_failures, more)}")
         if cancelled := self._others[Outcome.CANCELLED]:
             groups.append(f"{cancelled:,} cancelled: {_listed(self._cancelled, cancelled)}")
+        if count := self._forgiven_count:
+            groups.append(f"{count:,} failed, as they may: {_listed(self._forgiven, count)}")
         groups += self._skips()
         if groups:
             yield ""
@@ -150,6 +159,8 @@ class Summary:
         counts += [
             f"{count:,} {_WORDS[outcome]}" for outcome, count in self._others.items() if count
         ]
+        if self._forgiven_count:
+            counts.append(f"{self._forgiven_count:,} allowed to fail")
         wall = self._ended - self._started
         text = f"{', '.join(counts)} in {format_duration(wall)}"
         return f"{text}, speed-up {self._busy / wall:.1f}" if self._busy and wall > 0 else text

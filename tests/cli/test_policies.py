@@ -1,0 +1,67 @@
+"""Policies on the command line: what a failure means, and when it is tried again."""
+
+from pathlib import Path
+
+from tests.support.program import run, write_work
+
+
+def test_a_task_that_may_fail_fails_nothing_else(tmp_path: Path) -> None:
+    tasks = {
+        "lint": {"command": "exit 3", "allow-failure": True},
+        "build": {"command": "touch built", "after": ["lint"]},
+    }
+    write_work(tmp_path, tasks)
+    ended = run(tmp_path, "run")
+    assert (ended.status, ended.errors) == (0, "")
+    assert "✗ lint  exit status 3" in ended.output
+    assert "1 succeeded, 1 allowed to fail in" in ended.output
+    assert (tmp_path / "built").exists()
+
+
+def test_what_runs_always_cleans_up_after_a_failure(tmp_path: Path) -> None:
+    tasks = {
+        "test": "exit 1",
+        "report": {"command": "true", "after": ["test"]},
+        "clean": {"command": "touch cleaned", "after": ["report"], "always": True},
+    }
+    write_work(tmp_path, tasks)
+    ended = run(tmp_path, "run")
+    assert ended.status == 1
+    assert "1 succeeded, 1 failed, 1 skipped in" in ended.output
+    assert (tmp_path / "cleaned").exists()
+
+
+def test_a_retry_waits_and_only_after_the_statuses_that_are_named(tmp_path: Path) -> None:
+    once = "test -e {0}.tried || {{ touch {0}.tried; exit {1}; }}"
+    retries = {"times": 3, "delay": 0.05, "on": [75]}
+    tasks = {
+        "busy": {"command": once.format("busy", 75), "retries": retries},
+        "wrong": {"command": once.format("wrong", 2), "retries": retries},
+    }
+    write_work(tmp_path, tasks)
+    ended = run(tmp_path, "run", "-k")
+    assert ended.status == 1
+    assert "trying again in 50 ms" in ended.output
+    assert "✗ wrong  exit status 2" in ended.output
+    assert "1 succeeded, 1 failed in" in ended.output
+
+
+def test_after_so_many_failures_nothing_new_starts(tmp_path: Path) -> None:
+    write_work(tmp_path, {f"t{number}": "exit 1" for number in range(5)})
+    ended = run(tmp_path, "run", "-j1", "--max-failures", "2")
+    assert ended.status == 1
+    assert "2 failed, 3 skipped in" in ended.output
+
+
+def test_a_task_holds_all_units_that_it_needs(tmp_path: Path) -> None:
+    alone = "mkdir held && sleep 0.05 && rmdir held"
+    tasks = {f"t{number}": {"command": alone, "pool": {"net": 2}} for number in range(3)}
+    write_work(tmp_path, tasks, pools={"net": 3})
+    assert run(tmp_path, "run", "-j3").status == 0
+
+
+def test_a_task_that_needs_more_than_there_is_is_an_error_at_its_place(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": {"command": "true", "pool": {"net": 4}}}, pools={"net": 3})
+    ended = run(tmp_path, "run")
+    assert ended.status == 2
+    assert "task a: pool.net: it needs 4 units of pool" in ended.errors
