@@ -224,6 +224,7 @@ EXAMPLES = {
     "coroutines": 30,
     "run_async": 15,
     "futures": 30,
+    "tokens": 30,
     "commands": 15,
 }
 """By way, how many random graphs it runs where there is little time."""

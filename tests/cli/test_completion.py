@@ -70,11 +70,12 @@ class Shell(Pty):
         programs, rc = self._directory / "programs", self._directory / RC[self._name]
         for made in (programs, rc.parent):
             made.mkdir(parents=True, exist_ok=True)
-        make_program(
-            programs / "parallel-workers",
-            f'[ "$1" = completion ] && exec {shlex.join(WORDS)} "$@"\n'
-            "printf '%s\\n' \"$@\" > words.new; mv words.new words",
-        )
+        for name in ("parallel-workers", "pw"):
+            make_program(
+                programs / name,
+                f'[ "$1" = completion ] && exec {shlex.join(WORDS)} "$@"\n'
+                "printf '%s\\n' \"$@\" > words.new; mv words.new words",
+            )
         rc.write_text(f"{SCRIPTS[self._name]}\n{PROMPTS[self._name]}\n")
         self._process = subprocess.Popen(
             STARTS[self._name],
@@ -140,6 +141,11 @@ LINES = {
 def test_a_tab_completes(shell_here: Shell) -> None:
     for line, words in LINES.items():
         assert shell_here.run(f"parallel-workers {line}") == words, line
+
+
+@in_every_shell
+def test_a_tab_completes_the_short_name_as_well(shell_here: Shell) -> None:
+    assert shell_here.run("pw run bu\t") == ["run", "build"]
 
 
 @in_every_shell

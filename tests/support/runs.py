@@ -16,6 +16,7 @@ from parallel_workers.definition import PLAIN
 from parallel_workers.events import Event, TaskEnded, TaskRetried, TaskStarted
 from parallel_workers.frontier import STATES, Frontier
 from parallel_workers.graph import WorkGraph
+from parallel_workers.jobserver import TokenExecutor, serve
 from parallel_workers.plan import Plan
 from parallel_workers.run import Run
 from parallel_workers.simulate import simulate
@@ -191,6 +192,11 @@ def _run_async(graph: WorkGraph, **options: Any) -> Run:
     return asyncio.run(graph.run_async(**options))
 
 
+def _with_tokens(graph: WorkGraph, **options: Any) -> Run:
+    # More than any of these runs may have at once.
+    return graph.run(on=TokenExecutor(serve("pipe", 100, "")), **options)
+
+
 _functions = partial(_call, perform)
 _coroutines = partial(_call, perform_on_loop)
 
@@ -203,6 +209,7 @@ ALL: dict[str, Way] = {
     "coroutines": partial(run_really, _coroutines, partial(WorkGraph.run, on="asyncio")),
     "run_async": partial(run_really, _coroutines, _run_async),
     "futures": partial(run_really, _functions, partial(WorkGraph.run, on=FuturesExecutor())),
+    "tokens": partial(run_really, _functions, _with_tokens),
     "commands": partial(run_really, _command, partial(WorkGraph.run, on="threads")),
 }
 """Every way to run a graph, by a name for the test's id."""

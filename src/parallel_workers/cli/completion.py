@@ -24,7 +24,7 @@ _parallel_workers() {
     done < <(COMP_WORDBREAKS="$COMP_WORDBREAKS" \\
         parallel-workers completion bash "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
 }
-complete -o default -F _parallel_workers parallel-workers
+complete -o default -F _parallel_workers parallel-workers pw
 """,
     "zsh": """\
 _parallel_workers() {
@@ -40,7 +40,7 @@ _parallel_workers() {
         _files
     fi
 }
-compdef _parallel_workers parallel-workers
+compdef _parallel_workers parallel-workers pw
 """,
     "fish": """\
 function __parallel_workers
@@ -52,6 +52,7 @@ function __parallel_workers
     end
 end
 complete -c parallel-workers -f -a '(__parallel_workers)'
+complete -c pw -w parallel-workers
 """,
 }
 
