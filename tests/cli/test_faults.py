@@ -231,6 +231,13 @@ def test_where_there_will_be_no_room_for_a_process_the_task_fails(
     assert failure_of("a", ended.output) == "the system allows no more processes"
 
 
+def hears(pid: int, signum: signal.Signals) -> bool:
+    """Return whether a process has a handler for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signum - 1) & 1)
+
+
 @needs_root
 @pytest.mark.program("setpriv")
 @pytest.mark.program("prlimit")
@@ -240,6 +247,8 @@ def test_an_interrupt_ends_the_wait_for_room(
     write_work(tmp_path, {"a": ["true"]})
     with started(tmp_path, "run", before=crowded(3)) as program:
         program.wait_for(".parallel-workers/runs")
+        # Before it hears signals it had another thread: what says that it waits for a lock.
+        until(lambda: hears(program.pid, signal.SIGTERM))
         until(lambda: len(os.listdir(f"/proc/{program.pid}/task")) == 2)
         program.send(signal.SIGINT)
         ended = program.end()
