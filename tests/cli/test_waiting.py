@@ -63,6 +63,7 @@ def test_a_locked_state_directory_is_said_and_the_run_goes_on_unrecorded(here: P
     assert outcomes(here) == ["succeeded"]
 
 
+@pytest.mark.slow
 def test_what_needs_a_locked_state_directory_says_so_and_changes_nothing(here: Path) -> None:
     calls = (
         ("run", "--resume"),
