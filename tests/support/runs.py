@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from parallel_workers.definition import PLAIN
 from parallel_workers.events import Event, TaskEnded, TaskRetried, TaskStarted
+from parallel_workers.executors.tokens import TokenExecutor
 from parallel_workers.frontier import STATES, Frontier
 from parallel_workers.graph import WorkGraph
-from parallel_workers.jobserver import TokenExecutor, serve
+from parallel_workers.jobserver import serve
 from parallel_workers.plan import Plan
 from parallel_workers.run import Run
 from parallel_workers.simulate import simulate

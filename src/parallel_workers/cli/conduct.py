@@ -127,7 +127,7 @@ def conduct(
 def _executor(jobserver: "Jobserver | None") -> Executor:
     if jobserver is None:
         return ThreadsExecutor()
-    from parallel_workers.jobserver import TokenExecutor
+    from parallel_workers.executors.tokens import TokenExecutor
 
     return TokenExecutor(jobserver)
 
