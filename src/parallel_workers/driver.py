@@ -23,7 +23,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from random import random
 from types import MappingProxyType
 from typing import Any
 
@@ -377,6 +376,8 @@ class Driver:
 
     def _set_alarms(self) -> None:
         """See to it that what was delayed is woken."""
+        from random import random
+
         to_wake = self._frontier.to_wake
         for task in to_wake:
             pause = self.plan.delays[task].pause(self.failures[task], random())

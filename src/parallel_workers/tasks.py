@@ -1,7 +1,6 @@
 """Tasks as a user holds them, and how they are found and replaced among a function's arguments."""
 
 from collections.abc import Callable, Iterator, Mapping
-from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from parallel_workers.definition import PLAIN, Definition
@@ -203,6 +202,8 @@ def _with_items(container: Any, items: list[Any]) -> Any:
         return items
     if kind is dict:
         return dict(zip(container, items, strict=True))
+    from copy import copy
+
     try:
         if isinstance(container, tuple):
             return kind._make(items)  # of named tuples
