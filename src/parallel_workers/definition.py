@@ -404,9 +404,7 @@ def read_limit(value: object) -> int:
     >>> read_limit(4)
     4
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_LIMIT:
-        raise FieldError(f"{shown(value)} is not a limit of a pool; give a whole number, 1 or more")
-    return value
+    return _units(value, "a limit of a pool")
 
 
 def _pool(value: object) -> str | dict[str, int] | None:
@@ -420,9 +418,9 @@ def _pool(value: object) -> str | dict[str, int] | None:
     return needs or None
 
 
-def _units(value: object) -> int:
+def _units(value: object, what: str = "a number of units") -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_LIMIT:
-        raise FieldError(f"{shown(value)} is not a number of units; give a whole number, 1 or more")
+        raise FieldError(f"{shown(value)} is not {what}; give a whole number, 1 or more")
     return value
 
 
@@ -548,3 +546,6 @@ what it takes."""
 
 ATTRIBUTES = {field: field.replace("-", "_") for field in FIELDS}
 """By field, what it is called in Python."""
+
+FIELD_OF = {attribute: field for field, attribute in ATTRIBUTES.items()}
+"""The other way round: by what it is called in Python, the field."""

@@ -28,7 +28,7 @@ from typing import (
 
 from parallel_workers.cycles import shortest_cycle
 from parallel_workers.definition import (
-    ATTRIBUTES,
+    FIELD_OF,
     PLAIN,
     Definition,
     Fields,
@@ -974,9 +974,6 @@ def _check_function(
         raise GraphError(f"{task}: retries on exit statuses are for commands; a function has none")
 
 
-_FIELD_OF = {attribute: field for field, attribute in ATTRIBUTES.items()}
-
-
 def _define(fields: Mapping[str, Any]) -> Definition:
     """Return the definition that `fields` make up.
 
@@ -987,9 +984,9 @@ def _define(fields: Mapping[str, Any]) -> Definition:
         return PLAIN
     checked = {}
     for name, value in fields.items():
-        field = _FIELD_OF.get(name)
+        field = FIELD_OF.get(name)
         if field is None:
-            raise FieldError(f'there is no option "{shorten(name)}"{suggestion(name, _FIELD_OF)}')
+            raise FieldError(f'there is no option "{shorten(name)}"{suggestion(name, FIELD_OF)}')
         try:
             checked[name] = read_field(field, value)
         except FieldError as error:

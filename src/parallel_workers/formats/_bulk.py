@@ -20,7 +20,14 @@ from typing import Any, Final
 from msgspec import UNSET, DecodeError, Struct, UnsetType, ValidationError, defstruct
 from msgspec.json import Decoder
 
-from parallel_workers.definition import ATTRIBUTES, FIELDS, Definition, check_name, read_field
+from parallel_workers.definition import (
+    ATTRIBUTES,
+    FIELD_OF,
+    FIELDS,
+    Definition,
+    check_name,
+    read_field,
+)
 from parallel_workers.errors import CycleError, FieldError
 from parallel_workers.formats._fields import name_pools
 from parallel_workers.graph import WorkGraph
@@ -62,7 +69,7 @@ class _Bare(Struct, gc=False, forbid_unknown_fields=True):
 _Described: Final = defstruct(
     "_Described",
     [(attribute, Any, UNSET) for attribute in ATTRIBUTES.values()],
-    rename={attribute: field for field, attribute in ATTRIBUTES.items()},
+    rename=FIELD_OF,
     bases=(_Bare,),
     gc=False,
     forbid_unknown_fields=True,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from parallel_workers.definition import PLAIN, Definition, Retries
+from parallel_workers.definition import FIELD_OF, PLAIN, Definition, Retries
 from parallel_workers.errors import UsageError
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import plural, shorten
@@ -40,7 +40,7 @@ def describe(definition: Definition) -> dict[str, Any]:
         value = getattr(definition, name)
         if value == getattr(PLAIN, name):
             continue
-        fields[name.replace("_", "-")] = _as_data(value)
+        fields[FIELD_OF[name]] = _as_data(value)
     return fields
 
 
