@@ -1,5 +1,6 @@
 """Jobservers: who takes part in one, and tokens that come and go."""
 
+import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -221,6 +222,7 @@ def test_of_a_served_jobserver_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    gc.collect()  # so that nothing of an earlier test is closed meanwhile
     open_before = os.listdir("/proc/self/fd")
     for style in ("pipe", "fifo"):
         with served(style, 4):

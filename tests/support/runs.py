@@ -17,11 +17,11 @@ from parallel_workers.events import Event, TaskEnded, TaskRetried, TaskStarted
 from parallel_workers.executors.tokens import TokenExecutor
 from parallel_workers.frontier import STATES, Frontier
 from parallel_workers.graph import WorkGraph
-from parallel_workers.jobserver import serve
 from parallel_workers.plan import Plan
 from parallel_workers.run import Run
 from parallel_workers.simulate import simulate
 from tests.support.futures import FuturesExecutor
+from tests.support.jobservers import served
 from tests.support.work import PATIENCE, Script, perform, perform_on_loop, write_down
 
 
@@ -195,7 +195,8 @@ def _run_async(graph: WorkGraph, **options: Any) -> Run:
 
 def _with_tokens(graph: WorkGraph, **options: Any) -> Run:
     # More than any of these runs may have at once.
-    return graph.run(on=TokenExecutor(serve("pipe", 100, "")), **options)
+    with served("pipe", 100) as (jobserver, _):
+        return graph.run(on=TokenExecutor(jobserver), **options)
 
 
 _functions = partial(_call, perform)
