@@ -236,7 +236,8 @@ def test_many_threads_share_one_look_at_the_sessions(
 
 
 def test_stopped_children_go_on_when_they_are_told_to(children: Children, tmp_path: Path) -> None:
-    script = "timeout 60 sh -c 'echo $$ > $D/part; mv $D/part $D/pid; sleep 60' & wait"
+    # A shell whose child is stopped before it is another program would wait for that (D, not T).
+    script = "timeout 60 sh -c 'echo $$ > $D/part; mv $D/part $D/pid; exec sleep 60' & wait"
     pid = spawn(children, tmp_path, script)
     appears(tmp_path / "pid")
     other = int((tmp_path / "pid").read_text())  # in a group of its own
@@ -261,7 +262,7 @@ def test_a_child_that_starts_while_all_are_stopped_is_stopped(
 def test_time_for_which_children_are_stopped_is_not_counted(
     children: Children, tmp_path: Path
 ) -> None:
-    pid = spawn(children, tmp_path, "touch $D/up; sleep 60")
+    pid = spawn(children, tmp_path, "touch $D/up; exec sleep 60")
     appears(tmp_path / "up")
     children.stop_all()
     children.stop_all()  # as a second Ctrl-Z would
