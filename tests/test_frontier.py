@@ -12,6 +12,7 @@ from parallel_workers.frontier import (
     FAILED,
     READY,
     RUNNING,
+    SERVING,
     SKIPPED,
     STATES,
     SUCCEEDED,
@@ -281,13 +282,19 @@ def policies(draw: st.DrawFn, graph: Numbers) -> dict[str, Any]:
     limits = draw(st.lists(st.integers(1, 3), max_size=2))
     units = [st.integers(1, limit) for limit in limits]
     needs = st.fixed_dictionaries({}, optional=dict(enumerate(units))).filter(bool)
+    services = draw(st.just(set()) | some)
+    in_pools = st.sampled_from(sorted(set(range(graph.tasks)) - services) or [0])
     return {
         "retries": draw(st.dictionaries(tasks, st.integers(1, 3))),
         "delayed": draw(some),
-        "needs": draw(st.dictionaries(tasks, needs)) if limits else {},
+        "needs": draw(st.dictionaries(in_pools, needs))
+        if limits and services != set(range(graph.tasks))
+        else {},
         "limits": limits,
         "forgiven": draw(some),
-        "always": draw(some),
+        "always": draw(some) - services,
+        "services": services,
+        "parked": draw(st.just(set()) | some),
         "most_failures": draw(st.none() | st.integers(1, 3)),
     }
 
@@ -298,7 +305,13 @@ def check_invariants(frontier: Frontier, model: Model, tasks: int) -> None:
         for task in range(tasks)
         if frontier.state_of(task) >= SUCCEEDED
     }
+    for task in told:
+        if frontier.state_of(task) == SKIPPED and frontier.cause.get(task) == task:
+            told[task] = "parked"
     assert told == model.outcome
+    serving = {task for task in range(tasks) if frontier.state_of(task) == SERVING}
+    assert serving == model.serving
+    assert model.unneeded() <= set(frontier.unneeded) <= model.services
     running = {task for task in range(tasks) if frontier.state_of(task) == RUNNING}
     assert running == model.running
     assert frontier.running == len(running)
@@ -400,7 +413,7 @@ def drive_both(data: st.DataObject, graph: Numbers, policy: dict[str, Any]) -> N
         expected = model.step(ended, room)
         assert frontier.step(ended, room) == expected
         check_invariants(frontier, model, graph.tasks)
-        if not model.running and not model.ready() and not model.asleep:
+        if not (model.running or model.ready() or model.asleep or model.serving):
             break
         if data.draw(st.integers(0, 30), label="interrupt") == 30:
             frontier.stop()
@@ -410,6 +423,12 @@ def drive_both(data: st.DataObject, graph: Numbers, policy: dict[str, Any]) -> N
             if data.draw(st.booleans(), label="wake"):
                 frontier.wake(task)
                 model.wake(task)
+                check_invariants(frontier, model, graph.tasks)
+        for service in sorted(model.serving):
+            most = 1 if service in model.unneeded() else 7
+            if data.draw(st.integers(0, most), label="leave") == most:
+                frontier.leave(service)
+                model.leave(service)
                 check_invariants(frontier, model, graph.tasks)
         if model.running and not data.draw(st.integers(0, 5), label="take back"):
             returned = data.draw(st.sampled_from(sorted(model.running)))
@@ -424,8 +443,8 @@ def drive_both(data: st.DataObject, graph: Numbers, policy: dict[str, Any]) -> N
         ended = [task if data.draw(st.integers(0, 3)) else ~task for task in ending]
     assert frontier.unfinished == 0
     assert set(model.outcome) == set(range(graph.tasks))
-    skipped = {task for task, outcome in model.outcome.items() if outcome == "skipped"}
+    skipped = {task for task, outcome in model.outcome.items() if outcome in ("skipped", "parked")}
     assert set(frontier.skipped) == skipped
     assert len(frontier.skipped) == len(skipped)
     for task in skipped & set(frontier.cause):
-        assert model.outcome[frontier.cause[task]] == "failed"
+        assert model.outcome[frontier.cause[task]] in ("failed", "parked")

@@ -15,17 +15,27 @@ States
                 the world outside to know: it says when that is over, by `wake`.
     RUNNING     the task is handed out: an attempt is under way, or about to be. The task holds
                 the units that it needs.
+    SERVING     a service is up. For what waits for it, it has ended well; it holds nothing that
+                others could need, and ends when nobody needs it any more.
     SUCCEEDED   the last attempt ended well; for a gate, all its predecessors did.
     FAILED      the last attempt did not end well, and there will be no other.
-    SKIPPED     there was no attempt and there will be none: some predecessor did not succeed, or
-                the frontier was stopped. `cause[task]` is the task whose failure is the reason.
+    SKIPPED     there was no attempt and there will be none: some predecessor did not succeed, the
+                task is parked, or the frontier was stopped. `cause[task]` is the task that is the
+                reason: one that failed, or one that is parked.
 
 One rule for edges
     Every end, however it came, counts down the successors, and marks them (by a cause) if it was
     not well. At zero a task is ready, or skipped if it is marked; a gate ends at once, well or
     not. A skip is an end like any other, so that it travels on by the same rule. A task that is
     *forgiven* its failures ends well even so, for all but itself; a task that runs *always* is
-    ready at zero, marked or not.
+    never marked by that. A task that is *parked* is marked from the beginning, by itself:
+    it and what is behind it are skipped when it would be ready, and that is no failure.
+
+Services
+    The *users* of a service are the tasks that wait for it, directly or by gates alone. When the
+    last of them has ended, the service is told to end (`unneeded`), and has succeeded when it has.
+    One that ends without having been told has failed: its users are marked, and those that were
+    ready or to be tried again end with it. What runs may end in its own time.
 
 Stop
     An interrupt stops the frontier from outside. Then nothing starts any more: what has not ended
@@ -50,8 +60,8 @@ What is always true after a step (tests check it against a slow and obvious mode
     - ended states are never left;
     - no READY task is better than one that this step started, unless it lacks units of pools;
     - if room was left over, no task is READY but those that lack units of pools;
-    - `unfinished` counts the tasks and gates in no ended state; when none is RUNNING and nothing
-      was READY or DELAYED, it is 0 (a graph has no cycle).
+    - `unfinished` counts the tasks and gates in no ended state; when none is RUNNING or SERVING and
+      nothing was READY or DELAYED, it is 0 (a graph has no cycle).
 
 Costs: O(1) a task that becomes ready in the order of numbers, O(log ready) for any other, O(1) an
 edge, O(tasks) once for a stop.
@@ -59,14 +69,14 @@ edge, O(tasks) once for a stop.
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from parallel_workers.plan import Plan
 from parallel_workers.pools import Needs, Pools
 
-WAITING, READY, DELAYED, RUNNING, SUCCEEDED, FAILED, SKIPPED = range(7)
+WAITING, READY, DELAYED, RUNNING, SERVING, SUCCEEDED, FAILED, SKIPPED = range(8)
 
-STATES = ("waiting", "ready", "delayed", "running", "succeeded", "failed", "skipped")
+STATES = ("waiting", "ready", "delayed", "running", "serving", "succeeded", "failed", "skipped")
 
 TRANSITIONS: Mapping[int, frozenset[int]] = {
     WAITING: frozenset({READY, SKIPPED}),
@@ -75,7 +85,8 @@ TRANSITIONS: Mapping[int, frozenset[int]] = {
     READY: frozenset({RUNNING, SKIPPED, FAILED, SUCCEEDED}),
     DELAYED: frozenset({READY, FAILED}),
     # READY again for another attempt, or where it was handed out and never begun.
-    RUNNING: frozenset({READY, DELAYED, SUCCEEDED, FAILED}),
+    RUNNING: frozenset({READY, DELAYED, SERVING, SUCCEEDED, FAILED}),
+    SERVING: frozenset({SUCCEEDED, FAILED}),
     SUCCEEDED: frozenset(),
     FAILED: frozenset(),
     SKIPPED: frozenset(),
@@ -96,15 +107,19 @@ class Frontier:
         limits: By pool, its limit.
         forgiven: Tasks whose failure counts as a success for everybody else.
         always: Tasks that run however what they wait for has ended.
+        services: Tasks that, once they are up, stay so until their users have ended. They need no
+            units, and do not run always.
+        parked: Tasks that do not start in this run, though nothing is wrong with them.
         most_failures: How many failures close the frontier; None for none.
         done: Tasks that have succeeded already; whatever becomes of their predecessors.
 
     Attributes:
         waiting: By number, how many predecessors have not ended.
-        cause: For each task marked as not to run, the task whose failure is the reason.
+        cause: For each task marked as not to run, the task that is the reason.
         skipped: Tasks skipped since somebody last cleared this list, in order.
         given_up: Tasks that had failed and lost their next attempt to a stop, likewise.
         to_wake: Tasks that became DELAYED, likewise.
+        unneeded: Services that are to end, likewise.
         ready: How many tasks the last step left READY; those that lack units not counted.
         running: How many tasks are RUNNING.
         unfinished: How many tasks and gates have not ended.
@@ -134,6 +149,8 @@ class Frontier:
         limits: Sequence[int] = (),
         forgiven: Collection[int] = (),
         always: Collection[int] = (),
+        services: Collection[int] = (),
+        parked: Collection[int] = (),
         most_failures: int | None = 1,
         done: Collection[int] = (),
     ) -> None:
@@ -150,27 +167,40 @@ class Frontier:
         self._out_of_order: list[int] = []
         # WAITING stands for READY, too: `state_of` tells them apart.
         self._states = bytearray(len(waits))
-        self._simple = self._pools is None
+        self._simple = self._pools is None and not parked and not services
         self.waiting = list(waits)
-        self.cause: dict[int, int] = {}
+        self.cause = {task: task for task in parked}
         self.skipped: list[int] = []
         self.given_up: list[int] = []
         self.to_wake: list[int] = []
+        self.unneeded: list[int] = []
         self.running = 0
         self.unfinished = len(waits)
         self.stopped = False
         self.closing = False
         self._stopped_by: int | None = None
+        self._users = {service: self._users_of(service) for service in services}
+        self._used: dict[int, list[int]] = {}
+        for service, users in self._users.items():
+            for user in users:
+                self._used.setdefault(user, []).append(service)
+        self._users_left = {service: len(users) for service, users in self._users.items()}
         self._begin_with(done)
 
     @classmethod
     def of(
-        cls, plan: Plan, *, most_failures: int | None = 1, done: Collection[int] = ()
+        cls,
+        plan: Plan,
+        *,
+        parked: Collection[int] = (),
+        most_failures: int | None = 1,
+        done: Collection[int] = (),
     ) -> "Frontier":
         """Return a frontier at the beginning of a run of `plan`.
 
         Args:
             plan: What is to be run.
+            parked: Tasks that do not start in this run.
             most_failures: How many failures close it; None for none.
             done: Tasks that have succeeded already.
         """
@@ -184,13 +214,19 @@ class Frontier:
             limits=[limit for _, limit in plan.pools],
             forgiven=plan.forgiven,
             always=plan.always,
+            services=plan.services,
+            parked=parked,
             most_failures=most_failures,
             done=done,
         )
 
     def _begin_with(self, done: Collection[int]) -> None:
-        waiting, pools = self.waiting, self._pools
+        waiting, pools, parked = self.waiting, self._pools, self.cause
+        for task in done:
+            parked.pop(task, None)
         ready = [task for task in range(self._tasks) if not waiting[task] and task not in done]
+        ends = [task for task in ready if task in parked]
+        ready = [task for task in ready if task not in parked]
         if pools is not None:
             for task in ready:
                 if task in pools:
@@ -201,8 +237,19 @@ class Frontier:
             self._end(task, SUCCEEDED)
             # Its predecessors may yet run and count it down, but never to zero.
             waiting[task] = -1
-        self._propagate(list(done))
+        for task in ends:
+            self._skip(task)
+        self._propagate([*done, *ends])
         self.ready = self._count_ready()
+
+    def _users_of(self, service: int) -> list[int]:
+        found = dict.fromkeys(self._successors[service])
+        waiting = list(found)
+        for number in waiting:  # grows while it is walked
+            if number >= self._tasks:
+                waiting += [each for each in self._successors[number] if each not in found]
+                found.update(dict.fromkeys(self._successors[number]))
+        return [number for number in found if number < self._tasks]
 
     def state_of(self, number: int) -> int:
         """Return the state of a task or gate."""
@@ -290,6 +337,39 @@ class Frontier:
             self._make_ready(task)
             self.ready = self._count_ready()
 
+    def leave(self, service: int) -> None:
+        """End a service that is SERVING: well if it was told to end, else not."""
+        if not self._users_left[service]:
+            self._end(service, SUCCEEDED)
+            return
+        self._fail(service)
+        if service not in self._forgiven:
+            self._end_users(service)
+        self.ready = self._count_ready()
+
+    def _end_users(self, service: int) -> None:
+        """Mark the users of a service that has died; end those that were ready, or to be so."""
+        ends: list[int] = []
+        for user in self._users[service]:
+            if self._states[user] >= SUCCEEDED or user in self._always:
+                continue
+            self._mark(user, service)
+            if self.state_of(user) in (READY, DELAYED):
+                ends.append(user)
+        self._take_out(ends)
+        for user in ends:
+            self._end_unstarted(user)
+        self._propagate(ends)
+
+    def _take_out(self, tasks: Collection[int]) -> None:
+        """Let tasks be no longer among those that are ready."""
+        gone = frozenset(tasks)
+        self._in_order = deque(task for task in self._in_order if task not in gone)
+        self._out_of_order = [task for task in self._out_of_order if task not in gone]
+        heapify(self._out_of_order)
+        if self._pools is not None:
+            self._pools.remove(gone)
+
     def stop(self) -> None:
         """Let nothing start any more."""
         if not self.stopped:
@@ -324,7 +404,11 @@ class Frontier:
         self.ready = self._count_ready()
 
     def _may_start(self, task: int) -> bool:
-        return not self.stopped and (not self.closing or task in self._always)
+        return (
+            not self.stopped
+            and task not in self.cause
+            and (not self.closing or task in self._always)
+        )
 
     def _end_unstarted(self, task: int) -> None:
         """End a task that lost its next attempt to a stop."""
@@ -333,7 +417,9 @@ class Frontier:
             self.given_up.append(task)
             return
         if self._stopped_by is not None:
-            self.cause.setdefault(task, self._stopped_by)
+            self._mark(task, self._stopped_by)
+        elif self.cause.get(task) == task:
+            del self.cause[task]
         self._skip(task)
 
     def _end_with_rules(self, ended: Iterable[int]) -> None:
@@ -343,7 +429,9 @@ class Frontier:
             task = code if code >= 0 else ~code
             self._give_units(task)
             self.running -= 1
-            if code >= 0:
+            if code >= 0 and task in self._users:
+                self._serve(task)
+            elif code >= 0:
                 self._end(task, SUCCEEDED)
             elif self._retries_left.get(task) and self._may_start(task):
                 self._try_again(task)
@@ -352,6 +440,11 @@ class Frontier:
                 self._fail(task)
             ends.append(task)
         self._propagate(ends)
+
+    def _serve(self, service: int) -> None:
+        self._states[service] = SERVING
+        if not self._users_left[service]:
+            self.unneeded.append(service)
 
     def _try_again(self, task: int) -> None:
         self._retries_left[task] -= 1
@@ -381,8 +474,8 @@ class Frontier:
                 self._end(number, SUCCEEDED)
             reason = None if self._ended_well(number) else self._reason(number)
             for successor in self._successors[number]:
-                if reason is not None:
-                    cause.setdefault(successor, reason)
+                if reason is not None and successor not in self._always:
+                    self._mark(successor, reason)
                 left = waiting[successor] - 1
                 waiting[successor] = left
                 if left or states[successor] != WAITING:
@@ -391,22 +484,24 @@ class Frontier:
                     if successor in cause:
                         self._skip(successor)
                     ends.append(successor)
-                elif successor in self._always and self._may_start(successor):
-                    cause.pop(successor, None)
-                    self._make_ready(successor)
                 elif successor in cause:
                     self._skip(successor)
                     ends.append(successor)
                 else:
                     self._make_ready(successor)
 
+    def _mark(self, number: int, reason: int) -> None:
+        # What would not have been reached is not skipped for being parked.
+        if self.cause.get(number, number) == number:
+            self.cause[number] = reason
+
     def _reason(self, number: int) -> int | None:
-        """Return the task whose failure is why `number` did not end well; None for a stop."""
+        """Return the task that is why `number` did not end well; None for a stop."""
         return number if self._states[number] == FAILED else self.cause.get(number)
 
     def _ended_well(self, number: int) -> bool:
         state = self._states[number]
-        return state == SUCCEEDED or (state == FAILED and number in self._forgiven)
+        return state in (SERVING, SUCCEEDED) or (state == FAILED and number in self._forgiven)
 
     def _make_ready(self, task: int) -> None:
         if self._pools is not None and task in self._pools:
@@ -485,3 +580,7 @@ class Frontier:
     def _end(self, number: int, state: int) -> None:
         self._states[number] = state
         self.unfinished -= 1
+        for service in self._used.get(number, ()):
+            self._users_left[service] -= 1
+            if not self._users_left[service] and self._states[service] in (RUNNING, SERVING):
+                self.unneeded.append(service)

@@ -66,6 +66,7 @@ class Plan:
         pools: By pool, its name and its limit.
         forgiven: Tasks whose failure counts as a success for everybody else.
         always: Tasks that run however what they wait for has ended.
+        services: Tasks that stay up until the last of those that wait for them has ended.
         timeouts: By task that calls a function, the seconds that an attempt may take; tasks that
             have no such limit are not in it.
         numbers: By number in the graph, the number here.
@@ -132,6 +133,7 @@ class Plan:
         self.timeouts: dict[int, float] = {}
         self.forgiven: set[int] = set()
         self.always: set[int] = set()
+        self.services: set[int] = set()
         for old, definition in graph.definitions.items():
             task = numbers[old]
             if definition.retries:

@@ -21,8 +21,8 @@ What is always true:
 Costs: O(different needs) to find the best, O(log ready) to add or take one.
 """
 
-from collections.abc import Mapping, Sequence
-from heapq import heappop, heappush
+from collections.abc import Collection, Mapping, Sequence
+from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 Needs: TypeAlias = Mapping[int, int]
@@ -120,6 +120,17 @@ class Pools:
         if queue is not None:
             for pool, units in queue.needs.items():
                 self.free[pool] += units
+
+    def remove(self, tasks: Collection[int]) -> None:
+        """Forget those of `tasks` that wait."""
+        for queue in self._queues:
+            left = [task for task in queue.tasks if task not in tasks]
+            if len(left) < len(queue.tasks):
+                queue.tasks = left
+                heapify(left)
+            if not left and self._kept_back is queue:
+                self._kept_back = None
+                queue.passed_over = 0
 
     def clear(self) -> None:
         """Forget all that wait."""

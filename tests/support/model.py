@@ -20,10 +20,14 @@ class Model:
     limits: list[int] = field(default_factory=list)
     forgiven: set[int] = field(default_factory=set)
     always: set[int] = field(default_factory=set)
+    services: set[int] = field(default_factory=set)
+    parked: set[int] = field(default_factory=set)
     most_failures: int | None = 1
     outcome: dict[int, str] = field(default_factory=dict)
     running: set[int] = field(default_factory=set)
     asleep: set[int] = field(default_factory=set)
+    serving: set[int] = field(default_factory=set)
+    served: set[int] = field(default_factory=set)
     attempts: dict[int, int] = field(default_factory=dict)
     failures: int = 0
     stopped: bool = False
@@ -31,12 +35,45 @@ class Model:
     passed_over: dict[tuple[tuple[int, int], ...], int] = field(default_factory=dict)
     kept_back: tuple[tuple[int, int], ...] = ()
 
+    def __post_init__(self) -> None:
+        self.skip_what_cannot_run()
+
+    def has_ended(self, task: int) -> bool:
+        """Whether it has ended, for what waits for it."""
+        return task in self.outcome or task in self.serving
+
+    def users(self, service: int) -> set[int]:
+        return {task for task, before in self.predecessors.items() if service in before}
+
+    def unneeded(self) -> set[int]:
+        return {
+            service
+            for service in self.serving
+            if all(user in self.outcome for user in self.users(service))
+        }
+
+    def is_doomed(self, task: int) -> bool:
+        """Whether a service that it needs was up, and has died."""
+        return task not in self.always and any(
+            service in self.served and not self.ended_well(service) and service in self.outcome
+            for service in self.predecessors[task]
+        )
+
     def ended_well(self, task: int) -> bool:
         outcome = self.outcome.get(task)
-        return outcome == "succeeded" or (outcome == "failed" and task in self.forgiven)
+        return (
+            task in self.serving
+            or outcome == "succeeded"
+            or (outcome == "failed" and task in self.forgiven)
+        )
 
     def may_start(self, task: int) -> bool:
-        return not self.stopped and (not self.closing or task in self.always)
+        return (
+            not self.stopped
+            and task not in self.parked
+            and not self.is_doomed(task)
+            and (not self.closing or task in self.always)
+        )
 
     def ready(self) -> set[int]:
         return {
@@ -44,10 +81,9 @@ class Model:
             for task, before in self.predecessors.items()
             if self.may_start(task)
             and task not in self.outcome
-            and task not in self.running
-            and task not in self.asleep
+            and task not in self.running | self.asleep | self.serving
             and (
-                all(other in self.outcome for other in before)
+                all(self.has_ended(other) for other in before)
                 if task in self.always
                 else all(self.ended_well(other) for other in before)
             )
@@ -98,16 +134,40 @@ class Model:
 
     def end(self, task: int, *, well: bool) -> None:
         self.running.remove(task)
-        if well:
+        if well and task in self.services:
+            self.serving.add(task)
+            self.served.add(task)
+        elif well:
             self.outcome[task] = "succeeded"
         elif self.may_start(task) and self.attempts[task] <= self.retries.get(task, 0):
             if task in self.delayed:
                 self.asleep.add(task)
         else:
-            self.outcome[task] = "failed"
-            self.failures += task not in self.forgiven
-            if self.most_failures is not None and self.failures >= self.most_failures:
-                self.close()
+            self.fail(task)
+
+    def fail(self, task: int) -> None:
+        self.outcome[task] = "failed"
+        self.failures += task not in self.forgiven
+        if self.most_failures is not None and self.failures >= self.most_failures:
+            self.close()
+
+    def leave(self, service: int) -> None:
+        told = service in self.unneeded()
+        self.serving.remove(service)
+        if told:
+            self.outcome[service] = "succeeded"
+            return
+        self.fail(service)
+        for task in self.users(service):
+            begun = task in self.outcome or task in self.running | self.serving
+            if self.is_doomed(task) and not begun:
+                self.asleep.discard(task)
+                if self.attempts.get(task):
+                    self.outcome[task] = "failed"
+        self.skip_what_cannot_run()
+        if not {task for task in self.ready() if self.kind(task) == self.kept_back}:
+            self.passed_over.pop(self.kept_back, None)
+            self.kept_back = ()
 
     def wake(self, task: int) -> None:
         self.asleep.remove(task)
@@ -130,7 +190,7 @@ class Model:
         self.closing = True
         self.passed_over, self.kept_back = {}, ()
         for task in self.predecessors:
-            unstarted = task not in self.outcome and task not in self.running
+            unstarted = task not in self.outcome and task not in self.running | self.serving
             if unstarted and not self.may_start(task):
                 self.asleep.discard(task)
                 self.outcome[task] = "failed" if self.attempts.get(task) else "skipped"
@@ -140,9 +200,9 @@ class Model:
         while changed:
             changed = False
             for task, before in self.predecessors.items():
-                all_ended = all(other in self.outcome for other in before)
-                all_well = all(self.ended_well(other) for other in before)
-                known = task in self.outcome or task in self.always
-                if not known and all_ended and not all_well:
-                    self.outcome[task] = "skipped"
+                all_ended = all(self.has_ended(other) for other in before)
+                all_well = all(self.ended_well(other) for other in before) or task in self.always
+                begun = task in self.outcome or task in self.running or task in self.serving
+                if not begun and all_ended and (not all_well or task in self.parked):
+                    self.outcome[task] = "skipped" if not all_well else "parked"
                     changed = True

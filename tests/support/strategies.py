@@ -105,7 +105,8 @@ class Case(NamedTuple):
             [limit for _, limit in plan.pools],
             plan.forgiven,
             plan.always,
-            self.most,
+            plan.services,
+            most_failures=self.most,
         )
 
 
