@@ -60,6 +60,7 @@ _LOOKS: dict[Outcome | None, _Look] = {
     Outcome.TIMED_OUT: _Look("timed out", "◷", "#f6dcea", "#cc79a7"),
     Outcome.CANCELLED: _Look("cancelled", "■", "#fcecc8", "#e69f00"),
     Outcome.SKIPPED: _Look("skipped", "–", "#ececec", "#8c8c8c", "4 3"),
+    Outcome.PARKED: _Look("parked", "?", "#fffbe0", "#f0e442", "4 3"),
     None: _Look("to go", "○", "#ffffff", "#0072b2", "1 3"),
 }
 

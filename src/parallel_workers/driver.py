@@ -37,11 +37,12 @@ from parallel_workers.events import (
     Outcome,
     RunEnded,
     RunStarted,
+    ServiceReady,
     TaskEnded,
     TaskRetried,
     TaskStarted,
 )
-from parallel_workers.frontier import FAILED, RUNNING, SKIPPED, SUCCEEDED, Frontier
+from parallel_workers.frontier import FAILED, RUNNING, SERVING, SKIPPED, SUCCEEDED, Frontier
 from parallel_workers.plan import Plan
 
 clock = time.monotonic
@@ -89,6 +90,7 @@ class Driver:
         wants_worker: Whether, when somebody last looked, something was ready that no worker was
             coming for.
         over: Set when every task has its outcome.
+        on_service: Called with the lock held, with a service that has come up, or that is to end.
         on_change: Called by whoever else than a worker changes what can start: by a stop, and when
             the delay of an attempt is over. An executor that waits elsewhere than in `step` is
             woken by it, to take back what has not begun, to take what has become ready, and to
@@ -115,12 +117,17 @@ class Driver:
         self.wants_worker = False
         self.over = threading.Event()
         self.on_change: Callable[[], object] = _nobody_waits
+        self.on_service: Callable[[int], object] = _nobody_serves
         self._frontier = frontier
+        self._found_done: set[int] = set()
+        # Services that have come up, and those that are to end.
+        self._up: set[int] = set()
+        self._ending: set[int] = set()
         self._done = frozenset(done)
         self._earlier = earlier
         self._listeners = list(listeners)
         # Whether more follows from a step, for others, than that they may have something to do.
-        self._attentive = bool(listeners or plan.delays or plan.always)
+        self._attentive = bool(listeners or plan.delays or plan.always or plan.services)
         self._alarms = Alarms(self._wake, clock)
         # By task whose next attempt is delayed, for how many seconds; until that has been told.
         self._pauses: dict[int, float] = {}
@@ -189,6 +196,40 @@ class Driver:
         if statuses is not None and _status_of(error) not in statuses:
             self._frontier.forgo(task)
         return ~task
+
+    def found_done(self, task: int) -> None:
+        """Note that the running attempt of `task` found it done. Called by its worker, likewise."""
+        self._found_done.add(task)
+
+    def serves(self, service: int) -> bool:
+        """Return whether a service is up and needed."""
+        return self._frontier.state_of(service) == SERVING and service not in self._ending
+
+    def left(self, service: int, error: BaseException) -> None:
+        """End a service that has come up, and is gone.
+
+        Args:
+            service: The service, told by `on_service` that it has come up.
+            error: What is wrong with that, if it was still needed.
+        """
+        with self._lock:
+            self.finished[service] = clock()
+            self._frontier.leave(service)
+            if self._frontier.state_of(service) == FAILED:
+                self.errors[service] = error
+                self.failures[service] = self.failures.get(service, 0) + 1
+            if self._listeners:
+                self._tell_ended(service)
+            self._tell_unstarted()
+            if self._frontier.closing:
+                self._empty_hands()
+            self._heed_services()
+            if not self._frontier.unfinished:
+                self._end()
+            self.wants_worker = not self._idle
+            self._changed.notify_all()
+        self._deliver()
+        self.on_change()
 
     def attempt(self, task: int) -> int:
         """Return the number of the attempt of `task` that runs or would be the next, from 1."""
@@ -322,9 +363,10 @@ class Driver:
         """Return how `task` ended; None if it has not."""
         state = self._frontier.state_of(task)
         if state == SUCCEEDED:
-            return Outcome.CACHED if task in self._done else Outcome.SUCCEEDED
+            cached = task in self._done or task in self._found_done
+            return Outcome.CACHED if cached else Outcome.SUCCEEDED
         if state == SKIPPED:
-            return Outcome.SKIPPED
+            return Outcome.PARKED if self.cause(task) == task else Outcome.SKIPPED
         return _outcome_of(self.errors[task]) if state == FAILED else None
 
     @property
@@ -338,8 +380,8 @@ class Driver:
 
     def attempts(self, task: int) -> int:
         """Return how many attempts of `task` were begun."""
-        under_way = task not in self._done and self._frontier.state_of(task) in (RUNNING, SUCCEEDED)
-        return self.failures.get(task, 0) + under_way
+        begun = self._frontier.state_of(task) in (RUNNING, SERVING, SUCCEEDED)
+        return self.failures.get(task, 0) + (begun and task not in self._done)
 
     def cause(self, task: int) -> int | None:
         """Return the task whose end is the reason that `task` was skipped, if one is."""
@@ -365,6 +407,8 @@ class Driver:
             self._set_alarms()
         if self._listeners:
             self._tell(ended, started, worker)
+        if self.plan.services:
+            self._heed_services()
         if frontier.closing:
             self._empty_hands()
         if not started:
@@ -373,6 +417,18 @@ class Driver:
         elif frontier.ready:
             self.wants_worker = not self._idle
             self._changed.notify()
+
+    def _heed_services(self) -> None:
+        """Tell of services that have come up since, and of those that nobody needs any more."""
+        frontier = self._frontier
+        for service in self.plan.services - self._up:
+            if frontier.state_of(service) == SERVING:
+                self._up.add(service)
+                self.on_service(service)
+        for service in frontier.unneeded:
+            self._ending.add(service)
+            self.on_service(service)
+        frontier.unneeded.clear()
 
     def _set_alarms(self) -> None:
         """See to it that what was delayed is woken."""
@@ -456,6 +512,9 @@ class Driver:
         if outcome is not None:
             self._events.append(self._ended(task, outcome))
             return
+        if self._frontier.state_of(task) == SERVING:
+            self._events.append(self._ready(task))
+            return
         error = self.errors[task]
         self._events.append(
             TaskRetried(
@@ -476,9 +535,19 @@ class Driver:
             for task in frontier.given_up:
                 self._events.append(self._ended(task, _outcome_of(self.errors[task])))
             for task in frontier.skipped:
-                self._events.append(self._ended(task, Outcome.SKIPPED))
+                outcome = Outcome.PARKED if self.cause(task) == task else Outcome.SKIPPED
+                self._events.append(self._ended(task, outcome))
         frontier.given_up.clear()
         frontier.skipped.clear()
+
+    def _ready(self, service: int) -> ServiceReady:
+        finished = self.finished[service]
+        return ServiceReady(
+            self._epoch + finished,
+            self.plan.names[service],
+            self.attempt(service),
+            finished - self.started[service],
+        )
 
     def _ended(self, task: int, outcome: Outcome) -> TaskEnded:
         plan, attempts = self.plan, self.attempts(task)
@@ -529,6 +598,10 @@ class Driver:
 
 def _nobody_waits() -> None:
     """Wake nobody: whoever has to know of a stop waits in the driver, or comes by itself."""
+
+
+def _nobody_serves(service: int) -> None:
+    """Heed no service: there is none."""
 
 
 def _outcome_of(error: BaseException) -> Outcome:

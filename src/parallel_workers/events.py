@@ -18,6 +18,7 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
     CACHED = "cached"
+    PARKED = "parked"
 
 
 GOOD = frozenset({Outcome.SUCCEEDED, Outcome.CACHED})
@@ -136,6 +137,19 @@ class TaskRetried(NamedTuple):
     delay: float = 0.0
 
 
+class ServiceReady(NamedTuple):
+    """A service is up; it ends after all that needs it.
+
+    Attributes:
+        seconds: How long it took to come up.
+    """
+
+    time: float
+    task: str
+    attempt: int
+    seconds: float
+
+
 class TaskEnded(NamedTuple):
     """A task has its outcome.
 
@@ -167,5 +181,5 @@ class RunEnded(NamedTuple):
     time: float
 
 
-Event: TypeAlias = RunStarted | TaskStarted | TaskRetried | TaskEnded | RunEnded
+Event: TypeAlias = RunStarted | TaskStarted | TaskRetried | ServiceReady | TaskEnded | RunEnded
 Listener: TypeAlias = Callable[[Sequence[Event]], None]

@@ -1,11 +1,12 @@
 """The events of a run as lines of JSON, written while they happen.
 
-Each line is an object with `event` (`run_started`, `task_started`, `task_retried`, `task_ended`,
-`run_ended`), `run` (its id) and `time` (seconds since the epoch). Those of tasks have `task` and
-`attempt`; `task_retried` and `task_ended` also `outcome` and `seconds`, and of a command `status`
-(the exit status, or minus the number of a signal) and `log`. `run_started` has `tasks` and `jobs`;
-`task_retried` has `delay`, the seconds before the next attempt; `task_ended` of a skipped task
-`cause`, if the end of another is the reason, and of one that failed, as it may, `forgiven`.
+Each line is an object with `event` (`run_started`, `task_started`, `task_retried`, `service_ready`,
+`task_ended`, `run_ended`), `run` (its id) and `time` (seconds since the epoch). Those of tasks have
+`task` and `attempt`; the last three of them also `seconds`, and `task_retried` and `task_ended`
+`outcome`, and of a command `status` (the exit status, or minus the number of a signal) and `log`.
+`run_started` has `tasks` and `jobs`; `task_retried` has `delay`, the seconds before the next
+attempt; `task_ended` of a skipped task `cause`, if the end of another is the reason, and of one
+that failed, as it may, `forgiven`.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from parallel_workers.events import (
     Event,
     RunEnded,
     RunStarted,
+    ServiceReady,
     TaskEnded,
     TaskRetried,
     TaskStarted,
@@ -25,6 +27,7 @@ NAMES = {
     RunStarted: "run_started",
     TaskStarted: "task_started",
     TaskRetried: "task_retried",
+    ServiceReady: "service_ready",
     TaskEnded: "task_ended",
     RunEnded: "run_ended",
 }
@@ -60,7 +63,10 @@ class EventLines:
         fields |= {"task": event.task, "attempt": event.attempt}
         if isinstance(event, TaskStarted):
             return fields
-        fields |= {"outcome": str(event.outcome), "seconds": event.seconds}
+        fields["seconds"] = event.seconds
+        if isinstance(event, ServiceReady):
+            return fields
+        fields["outcome"] = str(event.outcome)
         if isinstance(event.result, CommandResult):
             fields |= {"status": event.result.status, "log": event.result.log}
         if isinstance(event, TaskRetried):

@@ -18,6 +18,7 @@ from parallel_workers.events import (
     Event,
     Outcome,
     RunEnded,
+    ServiceReady,
     TaskEnded,
     TaskRetried,
 )
@@ -37,6 +38,9 @@ from parallel_workers.wording import printable
 
 REDRAW_SECONDS = 0.1
 """The least time between two drawings of the status."""
+
+_UNTOLD = frozenset({Outcome.SKIPPED, Outcome.CACHED, Outcome.PARKED})
+"""The outcomes of tasks that were not attempted, of which no line of their own is written."""
 
 
 class Progress:
@@ -82,6 +86,8 @@ class Progress:
                     self._tell_ended(event)
                 elif isinstance(event, TaskRetried):
                     self._tell_retried(event)
+                elif isinstance(event, ServiceReady):
+                    self._tell_ready(event)
                 elif isinstance(event, RunEnded):
                     self._status = None
             if self._status is not None:
@@ -124,7 +130,7 @@ class Progress:
         if outcome is Outcome.SUCCEEDED:
             name, lasted = name_of(event.task), format_duration(event.seconds)
             self._tell(f"{self._style.succeeded} {name}  {lasted}\n", event.result)
-        elif outcome is not Outcome.SKIPPED and outcome is not Outcome.CACHED:
+        elif outcome not in _UNTOLD:
             line = self._failure(self._style.mark(outcome), event)
             # Its output is known already, if it was to be tried again when the run was stopped.
             known = self._retried.get(event.task) == event.attempt
@@ -133,6 +139,10 @@ class Progress:
     def _tell_retried(self, event: TaskRetried) -> None:
         self._retried[event.task] = event.attempt
         self._tell(self._failure(self._style.retried, event), event.result)
+
+    def _tell_ready(self, event: ServiceReady) -> None:
+        line = f"{self._style.ready} {name_of(event.task)}  up after "
+        self._tell(f"{line}{format_duration(event.seconds)}\n", None)
 
     def _failure(self, mark: str, event: TaskEnded | TaskRetried) -> str:
         how = ending(event.outcome, event.seconds, event.result)

@@ -4,7 +4,15 @@ import math
 from collections.abc import Sequence
 
 from parallel_workers.durations import format_duration
-from parallel_workers.events import Event, Outcome, RunStarted, TaskEnded, TaskRetried, TaskStarted
+from parallel_workers.events import (
+    Event,
+    Outcome,
+    RunStarted,
+    ServiceReady,
+    TaskEnded,
+    TaskRetried,
+    TaskStarted,
+)
 from parallel_workers.reports.phrases import name_of
 
 _FIRST_ESTIMATE_SECONDS = 2.0
@@ -33,11 +41,13 @@ class Status:
         self._done = 0
         self._failed = 0
         self._skipped = 0
+        self._parked = 0
         self._work = 0.0
         self._work_left = 0.0
         self._work_done = 0.0
         # By task, when its attempt began. Attempts begin in order, so the first is the oldest.
         self._running: dict[str, float] = {}
+        self._serving: set[str] = set()
 
     def note(self, events: Sequence[Event]) -> None:
         """Take in what happened."""
@@ -47,9 +57,13 @@ class Status:
                 running[event.task] = event.time
             elif isinstance(event, TaskEnded):
                 running.pop(event.task, None)
+                self._serving.discard(event.task)
                 self._note_end(event)
             elif isinstance(event, TaskRetried):
                 running.pop(event.task, None)
+            elif isinstance(event, ServiceReady):
+                running.pop(event.task, None)
+                self._serving.add(event.task)
             elif isinstance(event, RunStarted):
                 self._offset = event.time - self._now
                 self._started = event.time
@@ -60,6 +74,9 @@ class Status:
         self._work_left -= event.work
         if event.outcome is Outcome.SKIPPED:
             self._skipped += 1
+            return
+        if event.outcome is Outcome.PARKED:
+            self._parked += 1
             return
         self._done += 1
         if event.attempt:
@@ -78,6 +95,8 @@ class Status:
         for count, word in (
             (self._failed, "failed"),
             (self._skipped, "skipped"),
+            (self._parked, "parked"),
+            (len(self._serving), "serving"),
             (len(self._running), "running"),
         ):
             if count:

@@ -18,6 +18,7 @@ class Style:
     Attributes:
         succeeded: Before a task that succeeded.
         retried: Before an attempt that is followed by another.
+        ready: Before a service that is up.
 
     >>> style = Style("ascii", colours=False)
     >>> style.succeeded, style.mark(Outcome.TIMED_OUT), style.encode("a…é")
@@ -30,6 +31,7 @@ class Style:
         self._colours = colours
         self.succeeded = self._paint(_GREEN, "ok" if self._plain else "✓")
         self.retried = self._paint(_YELLOW, "RETRY" if self._plain else "↻")
+        self.ready = self._paint(_GREEN, "UP" if self._plain else "▲")
         self._failed = self._paint(_RED, "FAILED" if self._plain else "✗")
         self._cancelled = self._paint(_YELLOW, "CANCELLED" if self._plain else "■")
 

@@ -22,7 +22,7 @@ SHOWN_FAILURES = 20
 """How many failures are told in full."""
 
 SHOWN_NAMES = 20
-"""How many names are listed of failures beyond those, and of cancelled tasks."""
+"""How many names are listed of failures beyond those, and of cancelled and parked tasks."""
 
 SHOWN_CAUSES = 10
 """How many causes of skipped tasks get a line of their own."""
@@ -36,6 +36,7 @@ _WORDS = {
     Outcome.TIMED_OUT: "timed out",
     Outcome.CANCELLED: "cancelled",
     Outcome.SKIPPED: "skipped",
+    Outcome.PARKED: "parked",
 }
 
 
@@ -56,6 +57,7 @@ class Summary:
         self._failures: list[TaskEnded] = []
         self._more_failures: list[str] = []
         self._cancelled: list[str] = []
+        self._parked: list[str] = []
         self._causes: dict[str | None, int] = {}
         self._forgiven: list[str] = []
         self._forgiven_count = 0
@@ -89,6 +91,10 @@ class Summary:
         if event.outcome is Outcome.SKIPPED:
             self._others[event.outcome] += 1
             self._causes[event.cause] = self._causes.get(event.cause, 0) + 1
+            return
+        if event.outcome is Outcome.PARKED:
+            self._others[event.outcome] += 1
+            _append(self._parked, event.task)
             return
         # An attempt that was to be followed by another, and was not, has been counted.
         if self._retried.get(event.task) != event.attempt:
@@ -138,6 +144,8 @@ class Summary:
             groups.append(f"{cancelled:,} cancelled: {_listed(self._cancelled, cancelled)}")
         if count := self._forgiven_count:
             groups.append(f"{count:,} failed, as they may: {_listed(self._forgiven, count)}")
+        if parked := self._others[Outcome.PARKED]:
+            groups.append(f"{parked:,} parked: {_listed(self._parked, parked)}")
         groups += self._skips()
         if groups:
             yield ""
