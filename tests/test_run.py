@@ -143,6 +143,13 @@ def test_commands_and_functions_mix_and_a_command_gives_what_is_left_of_it() -> 
     assert (result.status, run[count]) == (0, 2)
 
 
+def test_a_command_whose_task_is_done_gives_nothing() -> None:
+    graph = WorkGraph()
+    a = graph.add("a", command="exit 1", done_if="true")
+    run = graph.run()
+    assert (run[a], run.tasks["a"].outcome, run.tasks["a"].error) == (None, Outcome.CACHED, None)
+
+
 def test_the_log_of_a_command_is_there_as_long_as_its_result() -> None:
     graph = WorkGraph()
     graph.add("say", command="echo hello")
@@ -663,6 +670,8 @@ def test_a_task_where_its_value_cannot_stand_is_refused() -> None:
         graph.add("b", len, loop)
     with pytest.raises(GraphError, match="env and cwd are for commands"):
         graph.add("b", len, "x", env={"A": "b"})
+    with pytest.raises(GraphError, match="done_if is for commands"):
+        graph.add("b", len, "x", done_if="true")
     with pytest.raises(GraphError, match=r'map m: after is a list: after=\["a"\]'):
         graph.map("m", int, "12", after="a")
     graph.add("n[1]", int)

@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from parallel_workers.commands import Command, CommandRunner, words_of
 from parallel_workers.definition import Definition
@@ -34,7 +34,7 @@ def command_bodies(
     plan: Plan,
     commands: Mapping[int, CommandText],
     runner: CommandRunner,
-    attempt: Callable[[int], int],
+    account: "Account",
     outputs: Outputs,
 ) -> dict[int, Body]:
     """Return the bodies of tasks that run commands.
@@ -43,14 +43,21 @@ def command_bodies(
         plan: The plan.
         commands: By task, its command.
         runner: What runs them.
-        attempt: Gives the number of the attempt of a task that is under way, from 1.
+        account: What counts their attempts.
         outputs: What they pass on to each other.
     """
+    definitions = plan.definitions
 
-    def run(task: int) -> CommandResult:
+    def run(task: int) -> CommandResult | None:
         # Prepared by the worker, not for all tasks before the first one starts.
-        number = attempt(task)
+        number = account.attempt(task)
         passed = {**outputs.variables(task), b"PW_OUTPUTS": outputs.begin(task, number)}
+        check = definitions[task].done_if
+        if check is not None and runner.holds(
+            _prepare(plan, task, check, passed), number, "done-if"
+        ):
+            account.found_done(task)
+            return None
         result = runner.run(_prepare(plan, task, commands[task], passed), number)
         try:
             outputs.take(task)
@@ -60,6 +67,16 @@ def command_bodies(
         return result
 
     return {task: CommandBody(run, task) for task in commands}
+
+
+class Account(Protocol):
+    """What keeps the account of attempts."""
+
+    def attempt(self, task: int) -> int:
+        """Return the number of the attempt of `task` that is under way, from 1."""
+
+    def found_done(self, task: int) -> None:
+        """Note that the attempt of `task` that is under way found it done."""
 
 
 class CommandBody:
@@ -72,12 +89,12 @@ class CommandBody:
 
     __slots__ = ("_run", "_task")
 
-    def __init__(self, run: Callable[[int], CommandResult], task: int) -> None:
+    def __init__(self, run: Callable[[int], CommandResult | None], task: int) -> None:
         self._run = run
         self._task = task
 
-    def __call__(self) -> CommandResult:
-        """Run the command."""
+    def __call__(self) -> CommandResult | None:
+        """Run the command; None where its task turned out to be done."""
         return self._run(self._task)
 
 

@@ -96,12 +96,10 @@ class CommandRunner:
             Cancelled: It did not succeed because the run was ending.
         """
         log = self._logs.open(command.log, attempt)
-        own = {b"PW_ATTEMPT": b"%d" % attempt, **command.env}
         try:
-            pid = self._spawn(command, own, log)
+            pid = self._spawn(command, attempt, log)
         except _NotStartedError as error:
-            log, size = self._logs.close(log, command.log, attempt)
-            raise self._failure(CommandResult(command.text, None, log, size, str(error))) from None
+            raise self._not_started(command, attempt, log, str(error)) from None
         ended = self._children.wait(pid, command.timeout)
         log, size = self._logs.close(log, command.log, attempt)
         result = CommandResult(
@@ -113,11 +111,42 @@ class CommandRunner:
             return result
         raise self._failure(result)
 
+    def holds(self, command: Command, attempt: int, what: str) -> bool:
+        """Return whether a condition holds: whether a command exits with 0, whatever it writes.
+
+        Args:
+            command: What to run.
+            attempt: The number of the attempt that it is asked for, from 1.
+            what: What asks for it, for errors.
+
+        Raises:
+            CommandFailed: It could not be started.
+            TimedOut: It took longer than it may.
+            Cancelled: It had no time to tell, because the run was ending.
+        """
+        try:
+            pid = self._spawn(command, attempt, os.devnull)
+        except _NotStartedError as error:
+            log = self._logs.open(command.log, attempt)
+            raise self._not_started(command, attempt, log, f"{what}: {error}") from None
+        ended = self._children.wait(pid, command.timeout)
+        result = CommandResult(command.text, ended.status, os.devnull, 0, cpu=ended.cpu)
+        if ended.timed_out:
+            raise TimedOut(f"{what}: {command.text}: timed out", result)
+        if ended.status != 0 and self._children.ending:
+            raise self._failure(result)
+        return ended.status == 0
+
+    def _not_started(self, command: Command, attempt: int, log: str, why: str) -> AttemptError:
+        log, size = self._logs.close(log, command.log, attempt)
+        return self._failure(CommandResult(command.text, None, log, size, why))
+
     def _failure(self, result: CommandResult) -> AttemptError:
         kind = Cancelled if self._children.ending else CommandFailed
         return kind(f"{result.command}: {result.ending}", result)
 
-    def _spawn(self, command: Command, own: dict[bytes, bytes], log: str) -> int:
+    def _spawn(self, command: Command, attempt: int, log: str) -> int:
+        own = {b"PW_ATTEMPT": b"%d" % attempt, **command.env}
         if command.cwd is not None and not os.path.isdir(command.cwd):
             raise _NotStartedError(_why_not_a_directory(command.cwd))
         path = own.get(b"PATH", self._env.get(b"PATH"))

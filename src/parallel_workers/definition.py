@@ -7,7 +7,7 @@ Schema, for editors, which says as much of the same as such a schema can.
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import NoneType
 from typing import Any, NamedTuple, TypeAlias, TypedDict, TypeGuard
 
@@ -75,6 +75,7 @@ class Definition(NamedTuple):
         timeout: After how many seconds an attempt is ended; a file may say `5m` or `1h 30m`.
         allow_failure: Whether its failure counts as a success for the run and for its successors.
         always: Whether it runs however what it waits for has ended.
+        done_if: A command whose exit status 0 says that the task is done without being run.
         vars: Free data, for templates and for people.
         description: What it is for.
     """
@@ -88,6 +89,7 @@ class Definition(NamedTuple):
     timeout: float | None = None
     allow_failure: bool = False
     always: bool = False
+    done_if: str | tuple[str, ...] | None = None
     vars: dict[str, Any] = {}  # noqa: RUF012 - never written
     description: str | None = None
 
@@ -125,6 +127,7 @@ class Fields(TypedDict, total=False):
     timeout: float | str
     allow_failure: bool
     always: bool
+    done_if: str | Sequence[str]
     vars: dict[str, Any]
     description: str
 
@@ -538,6 +541,7 @@ FIELDS: dict[str, tuple[Callable[[object], Any], Schema]] = {
     "timeout": (_timeout, _TIMEOUT),
     "allow-failure": (_flag, _FLAG),
     "always": (_flag, _FLAG),
+    "done-if": (_command, _COMMAND),
     "vars": (_vars, {"type": "object"}),
     "description": (_description, _TEXT),
 }

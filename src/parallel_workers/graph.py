@@ -972,6 +972,8 @@ def _check_function(
         raise GraphError(f"{task}: env and cwd are for commands; a function has those of the run")
     elif definition.retrying.on:
         raise GraphError(f"{task}: retries on exit statuses are for commands; a function has none")
+    elif definition.done_if is not None:
+        raise GraphError(f"{task}: done_if is for commands; a function can look for itself")
 
 
 def _define(fields: Mapping[str, Any]) -> Definition:

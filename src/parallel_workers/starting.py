@@ -189,7 +189,7 @@ def _bodies_of(
     commands = Commands(beginning.run, plan.tasks, beginning.place)
     given = cast(dict[int, CommandText], texts)
     outputs = Outputs(plan, commands.place, beginning.done)
-    found = command_bodies(plan, given, commands.runner, driver.attempt, outputs)
+    found = command_bodies(plan, given, commands.runner, driver, outputs)
     for task, body in found.items():
         bodies[task] = body
     return cast(list[Body], bodies), commands

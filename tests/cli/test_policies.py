@@ -65,3 +65,47 @@ def test_a_task_that_needs_more_than_there_is_is_an_error_at_its_place(tmp_path:
     ended = run(tmp_path, "run")
     assert ended.status == 2
     assert "task a: pool.net: it needs 4 units of pool" in ended.errors
+
+
+def test_what_is_done_already_does_not_run(tmp_path: Path) -> None:
+    tasks = {
+        "made": {"command": "touch again", "done-if": "test -e here"},
+        "unmade": {"command": "touch there", "done-if": "test -e there"},
+        "behind": {"command": "touch behind", "after": ["made", "unmade"]},
+    }
+    write_work(tmp_path, tasks)
+    (tmp_path / "here").touch()
+    ended = run(tmp_path, "run")
+    assert (ended.status, ended.errors) == (0, "")
+    assert "✓ made  done already\n" in ended.output
+    assert "2 succeeded, 1 cached in" in ended.output
+    assert not (tmp_path / "again").exists()
+    assert (tmp_path / "behind").exists()
+    assert "1 succeeded, 2 cached in" in run(tmp_path, "run").output
+
+
+def test_a_condition_that_cannot_be_asked_fails_its_task(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": {"command": "touch run", "done-if": ["nosuch", "-x"]}})
+    ended = run(tmp_path, "run")
+    assert ended.status == 1
+    assert "✗ a  done-if: command not found: nosuch\n  $ nosuch -x\n" in ended.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_condition_is_asked_where_its_task_would_run(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    check = 'test "$PWD" = "$WHERE" && test "$PW_TASK $PW_ATTEMPT $GIVEN" = "a 1 by b"'
+    task = {"command": "false", "done-if": check, "cwd": "there", "after": ["b"]}
+    env = {"WHERE": str(tmp_path / "there")}
+    tasks = {"a": {**task, "env": env}, "b": 'echo "GIVEN=by b" >> "$PW_OUTPUTS"'}
+    write_work(tmp_path, tasks)
+    assert run(tmp_path, "run").status == 0
+
+
+def test_a_condition_that_takes_too_long_times_out(tmp_path: Path) -> None:
+    task = {"command": "touch run", "done-if": "sleep 60", "timeout": 0.05}
+    write_work(tmp_path, {"a": task})
+    ended = run(tmp_path, "run")
+    assert ended.status == 1
+    assert "✗ a  timed out after" in ended.output
+    assert not (tmp_path / "run").exists()

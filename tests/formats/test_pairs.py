@@ -124,6 +124,7 @@ EXAMPLES: dict[str, object] = {
     "timeout": "5m",
     "allow-failure": True,
     "always": True,
+    "done-if": ["test", "-e", "made"],
     "vars": {"n": 1},
     "description": "Makes it.",
 }

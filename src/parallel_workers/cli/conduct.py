@@ -89,7 +89,7 @@ def conduct(
     shared = {} if jobserver is None else jobserver.env
     runner = CommandRunner(children, keeping.logs, {**os.environb, **shared, **marks})
     passing = Outputs(plan, keeping.place, keeping.done)
-    bodies = command_bodies(plan, dict(enumerate(commands)), runner, driver.attempt, passing)
+    bodies = command_bodies(plan, dict(enumerate(commands)), runner, driver, passing)
     # From here on only what the run itself makes is worth walking through.
     gc.freeze()
     gc.enable()

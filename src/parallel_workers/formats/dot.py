@@ -243,7 +243,7 @@ def losses(graph: WorkGraph) -> list[str]:
     lists = [
         shorten(graph.name(number))
         for number, definition in sorted(graph.definitions.items())
-        if isinstance(definition.command, tuple)
+        if isinstance(definition.command, tuple) or isinstance(definition.done_if, tuple)
     ]
     if lists:
         lines.append(

@@ -130,6 +130,8 @@ class Progress:
         if outcome is Outcome.SUCCEEDED:
             name, lasted = name_of(event.task), format_duration(event.seconds)
             self._tell(f"{self._style.succeeded} {name}  {lasted}\n", event.result)
+        elif outcome is Outcome.CACHED and event.attempt:
+            self._tell(f"{self._style.succeeded} {name_of(event.task)}  done already\n", None)
         elif outcome not in _UNTOLD:
             line = self._failure(self._style.mark(outcome), event)
             # Its output is known already, if it was to be tried again when the run was stopped.
