@@ -297,6 +297,131 @@ def test_of_a_child_with_less_memory_than_we_had_it_is_not_told(
     assert children.wait(spawn(children, tmp_path, "true"), None).memory is None
 
 
+# One child told to end
+
+
+def cancelled(children: Children, *pids: int) -> list[tuple[int, bool]]:
+    """Wait for children that may have been told to end; return their statuses, and whether so."""
+    ends = [children.wait(pid, None) for pid in pids]
+    return [(end.status, end.cancelled) for end in ends]
+
+
+def test_one_child_is_told_to_end_and_no_other(children: Children, tmp_path: Path) -> None:
+    one = spawn(children, tmp_path, "exec sleep 60")
+    other = spawn(children, tmp_path, "until [ -e $D/go ]; do sleep 0.02; done")
+    children.end(one)
+    assert cancelled(children, one) == [(-signal.SIGTERM, True)]
+    assert not children.ending
+    (tmp_path / "go").touch()
+    assert cancelled(children, other) == [(0, False)]
+
+
+@pytest.mark.parametrize(
+    "starter",
+    [
+        pytest.param("{0}", id="itself"),
+        pytest.param("({0}) & wait", id="in its group"),
+        pytest.param("timeout 300 sh -c '{0}' & wait", id="in a group of its own"),
+    ],
+)
+def test_what_does_not_end_when_told_alone_is_killed_after_the_grace(
+    children: Children, tmp_path: Path, starter: str
+) -> None:
+    stubborn = 'trap "" TERM; touch $D/up; while :; do sleep 0.02; done'
+    pid = spawn(children, tmp_path, starter.format(stubborn))
+    appears(tmp_path / "up")
+    children.end(pid)
+    [(status, told)] = cancelled(children, pid)
+    assert (status, told) in [(-signal.SIGKILL, True), (-signal.SIGTERM, True)]
+    assert pid not in groups_by_session()
+
+
+def test_a_child_that_is_told_to_end_alone_has_its_grace(tmp_path: Path) -> None:
+    children = Children(grace=3600)
+    script = (
+        "trap 'touch $D/told; until [ -e $D/go ]; do sleep 0.02; done; exit 3' TERM;"
+        " touch $D/up; while :; do sleep 0.02; done"
+    )
+    pid = spawn(children, tmp_path, script)
+    appears(tmp_path / "up")
+    children.end(pid)
+    appears(tmp_path / "told")
+    children.end(pid)
+    (tmp_path / "go").touch()
+    assert cancelled(children, pid) == [(3, True)]
+    until(lambda: not _killers())
+    children.close()
+
+
+def test_many_children_are_told_to_end_by_one_look_and_one_thread(
+    children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = [spawn(children, tmp_path, "exec sleep 60") for _ in range(40)]
+    looks: list[float] = []
+
+    def look() -> dict[int, set[int]]:
+        looks.append(time.monotonic())
+        return groups_by_session()
+
+    monkeypatch.setattr("parallel_workers.children.groups_by_session", look)
+    until(lambda: not _killers())
+    children.end(*pids)
+    assert len(looks) == 1
+    assert len(_killers()) <= 1
+    assert cancelled(children, *pids) == [(-signal.SIGTERM, True)] * 40
+
+
+def test_a_child_that_has_ended_is_not_told_to_end(children: Children, tmp_path: Path) -> None:
+    pid = spawn(children, tmp_path, "sleep 0.3 & exit 3")
+    until(lambda: _state(pid) == "Z")
+    children.end(pid)
+    assert cancelled(children, pid) == [(3, False)]
+    children.end(pid)
+    assert not children.any_alive
+
+
+def test_the_grace_of_one_child_does_not_pass_while_children_are_stopped(
+    children: Children, tmp_path: Path
+) -> None:
+    pid = spawn(children, tmp_path, "trap '' TERM; touch $D/up; while :; do sleep 0.02; done")
+    appears(tmp_path / "up")
+    children.stop_all()
+    children.end(pid)
+    time.sleep(2 * children.grace)
+    assert _state(pid) == "T"
+    children.continue_all()
+    assert cancelled(children, pid) == [(-signal.SIGKILL, True)]
+
+
+def test_an_interrupt_goes_on_with_a_child_that_was_told_to_end_alone(tmp_path: Path) -> None:
+    children = Children(grace=3600)
+    pid = spawn(children, tmp_path, "trap '' TERM; touch $D/up; while :; do sleep 0.02; done")
+    appears(tmp_path / "up")
+    children.end(pid)
+    children.tell_all(signal.SIGKILL)
+    assert cancelled(children, pid) == [(-signal.SIGKILL, True)]
+    children.close()
+
+
+def test_without_a_thread_to_wait_for_the_grace_a_child_is_killed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    children = Children(grace=3600)
+    pid = spawn(children, tmp_path, "trap '' TERM; touch $D/up; while :; do sleep 0.02; done")
+    appears(tmp_path / "up")
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    children.end(pid)
+    assert cancelled(children, pid) == [(-signal.SIGKILL, True)]
+    children.close()
+
+
+def _killers() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "killer"]
+
+
 def test_without_a_list_of_processes_the_leaders_are_ended(
     children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

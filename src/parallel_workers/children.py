@@ -20,7 +20,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from parallel_workers.spawning import Environment, PlainStarter, Starter
@@ -68,6 +68,7 @@ class Ended(NamedTuple):
     Attributes:
         status: Its exit status, or minus the number of the signal that ended it.
         timed_out: Whether it was the time limit that ended it.
+        cancelled: Whether it was told to end by `Children.end`.
         cpu: Seconds that processors worked for it, and for what it waited for.
         memory: The most bytes of memory that it, or one of those, had; None if that is unknown,
             as it is where it was less than this process has had.
@@ -75,6 +76,7 @@ class Ended(NamedTuple):
 
     status: int
     timed_out: bool
+    cancelled: bool
     cpu: float
     memory: int | None
 
@@ -95,6 +97,10 @@ class Children:
         self._lock = threading.Lock()
         self._alive: dict[int, Child] = {}
         self._told: signal.Signals | None = None
+        # By child that was told to end alone, when it is killed.
+        self._deadlines: dict[int, float] = {}
+        self._less_to_kill = threading.Condition(self._lock)
+        self._kills = False
         # For how many seconds they have been stopped, and since when they are; always set as one.
         self._stopped: tuple[float, float | None] = (0.0, None)
         self._looking = threading.Lock()
@@ -189,20 +195,42 @@ class Children:
         else:
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
-            ending = self.ending
+            cancelled = pid in self._deadlines
+            ending = self.ending or cancelled
             if not ending:
                 del self._alive[pid]
         if ending:
-            # Whoever told them to end goes on to stronger signals until the session is empty.
+            # Whoever told it to end goes on to stronger signals until the session is empty.
             while groups := self._sessions().get(pid):
                 if self._told is signal.SIGKILL:  # what was being started has escaped the first
                     _signal_groups(groups, signal.SIGKILL)
                 time.sleep(PAUSE)
             with self._lock:
                 del self._alive[pid]
+                self._deadlines.pop(pid, None)
+                self._less_to_kill.notify()
         _, status, usage = os.wait4(pid, 0)
         cpu = usage.ru_utime + usage.ru_stime
-        return Ended(os.waitstatus_to_exitcode(status), timed_out, cpu, _memory_of(usage))
+        return Ended(
+            os.waitstatus_to_exitcode(status), timed_out, cancelled, cpu, _memory_of(usage)
+        )
+
+    def end(self, *pids: int) -> None:
+        """End children with their whole sessions: ask now, kill after the grace; return at once.
+
+        Any thread may call this, and more than once. A child that has ended is left alone.
+
+        Args:
+            pids: What `spawn` returned for them.
+        """
+        with self._lock:
+            # Not yet reaped, or they would not be among these.
+            told = [pid for pid in pids if pid in self._alive and not _has_ended(pid)]
+            told = [pid for pid in told if pid not in self._deadlines]
+            self._deadlines.update(dict.fromkeys(told, self.clock() + self.grace))
+        if told:
+            self._signal(told, signal.SIGTERM)
+            self._see_to_killing()
 
     def tell_all(self, signum: signal.Signals) -> None:
         """Send a signal to all sessions, and to those of children that are being started.
@@ -222,7 +250,7 @@ class Children:
         with self._lock:
             stopped, since = self._stopped
             self._stopped = (stopped, time.monotonic() if since is None else since)
-        self._signal_alive(signal.SIGSTOP)
+        self._signal(self.alive, signal.SIGSTOP)
 
     def continue_all(self) -> None:
         """Let all sessions go on that are stopped, by us or by others, and the clock."""
@@ -230,14 +258,45 @@ class Children:
             stopped, since = self._stopped
             if since is not None:
                 self._stopped = (stopped + time.monotonic() - since, None)
-        self._signal_alive(signal.SIGCONT)
+        self._signal(self.alive, signal.SIGCONT)
 
-    def _signal_alive(self, signum: signal.Signals) -> None:
+    def _signal(self, pids: Collection[int], signum: signal.Signals) -> None:
+        """Send a signal to the sessions of those of `pids` that have not been waited for."""
         sessions = self._sessions()
         # With the lock, so that none of them is reaped and its number somebody else's.
         with self._lock:
-            for pid in self._alive:
+            for pid in self._alive.keys() & pids:
                 _signal_groups(sessions.get(pid, set()) | {pid}, signum)
+
+    def _see_to_killing(self) -> None:
+        """Have a thread kill those told to end alone that have had their time, if none does."""
+        with self._lock:
+            if self._kills or not self._deadlines:
+                return
+            self._kills = True
+        try:
+            threading.Thread(target=self._kill_late, name="killer", daemon=True).start()
+        except RuntimeError:  # the system allows no thread that could wait
+            self._kills = False
+            self._signal(self.alive.keys() & self._deadlines, signal.SIGKILL)
+
+    def _kill_late(self) -> None:
+        while late := self._next_late():
+            self._signal(late, signal.SIGKILL)
+            # What starts in a session while it is killed is for the next look.
+            time.sleep(PAUSE)
+
+    def _next_late(self) -> list[int]:
+        """Wait for some told to end alone to have had their time; return none once all ended."""
+        with self._lock:
+            while self._deadlines:
+                now = self.clock()
+                if late := [pid for pid, due in self._deadlines.items() if due <= now]:
+                    return late
+                # Longer where the clock stands still meanwhile.
+                self._less_to_kill.wait(max(PAUSE, min(self._deadlines.values()) - now))
+            self._kills = False
+        return []
 
     def _end(self, leader: int) -> None:
         """End all processes of a session: ask, wait, and kill what is left."""

@@ -93,7 +93,7 @@ class CommandRunner:
         Raises:
             CommandFailed: It could not be started, or its exit status was not 0.
             TimedOut: It took longer than it may.
-            Cancelled: It did not succeed because the run was ending.
+            Cancelled: It did not succeed because it, or the whole run, was told to end.
         """
         log = self._logs.open(command.log, attempt)
         try:
@@ -109,7 +109,7 @@ class CommandRunner:
             raise TimedOut(f"{command.text}: timed out", result)
         if ended.status == 0:
             return result
-        raise self._failure(result)
+        raise self._failure(result, cancelled=ended.cancelled)
 
     def holds(self, command: Command, attempt: int, what: str) -> bool:
         """Return whether a condition holds: whether a command exits with 0, whatever it writes.
@@ -133,16 +133,16 @@ class CommandRunner:
         result = CommandResult(command.text, ended.status, os.devnull, 0, cpu=ended.cpu)
         if ended.timed_out:
             raise TimedOut(f"{what}: {command.text}: timed out", result)
-        if ended.status != 0 and self._children.ending:
-            raise self._failure(result)
+        if ended.status != 0 and (ended.cancelled or self._children.ending):
+            raise self._failure(result, cancelled=True)
         return ended.status == 0
 
     def _not_started(self, command: Command, attempt: int, log: str, why: str) -> AttemptError:
         log, size = self._logs.close(log, command.log, attempt)
         return self._failure(CommandResult(command.text, None, log, size, why))
 
-    def _failure(self, result: CommandResult) -> AttemptError:
-        kind = Cancelled if self._children.ending else CommandFailed
+    def _failure(self, result: CommandResult, *, cancelled: bool = False) -> AttemptError:
+        kind = Cancelled if cancelled or self._children.ending else CommandFailed
         return kind(f"{result.command}: {result.ending}", result)
 
     def _spawn(self, command: Command, attempt: int, log: str) -> int:
