@@ -3,11 +3,15 @@
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parallel_workers.definition import Definition, Service
+from parallel_workers.errors import GraphError
+from parallel_workers.formats import from_data
 from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
 from parallel_workers.simulate import simulate
@@ -176,6 +180,55 @@ def test_a_measured_duration_wins_over_a_declared_one() -> None:
     plan = Plan(graph, measured={"a": 2.0, "b": 5.0, "gone": 7.0})
     assert dict(zip(plan.names, plan.durations, strict=True)) == {"b": 5.0, "a": 2.0, "c": 1.0}
     assert plan.names == ["b", "a", "c"]
+
+
+def test_a_service_is_planned_for_as_declared_whatever_it_was_measured_to_last() -> None:
+    graph = WorkGraph()
+    graph.add("db", command="postgres", duration=2, service={"port": 5432})
+    assert Plan(graph, {"db": 3600.0}).durations == [2.0]
+
+
+def test_nobody_needs_a_service_whose_users_are_done_or_such_services_themselves() -> None:
+    graph = WorkGraph()
+    disk = graph.add("disk", command="serve", service={"log": "up"})
+    db = graph.add("db", command="postgres", service={"port": 5432}, after=[disk])
+    graph.add("test", command="pytest", after=[db])
+    graph.add("idle", command="serve", service={"log": "up"})
+    plan = Plan(graph)
+
+    def names(done: set[str]) -> set[str]:
+        needless = plan.not_needed({plan.by_name[name] for name in done})
+        return {plan.names[task] for task in needless}
+
+    assert names(set()) == {"idle"}
+    assert names({"test"}) == {"idle", "db", "disk"}
+
+
+def test_a_service_is_needed_through_gates() -> None:
+    graph = from_data([[["db"], ["a", "b"]]], "groups")
+    [db] = [number for number in graph.numbers.values() if graph.names[number] == "db"]
+    graph.definitions[db] = Definition(command="serve", service=Service(port=1))
+    plan = Plan(graph)
+    assert [plan.names[user] for user in plan.users(plan.by_name["db"])] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("pool", "db"), ("always", True), ("done_if", "true")]
+)
+def test_what_has_no_meaning_for_a_service_is_refused(field: str, value: Any) -> None:
+    graph = WorkGraph()
+    fields: Any = {"service": {"port": 5432}, field: value}
+    graph.add("db", command="postgres", **fields)
+    with pytest.raises(GraphError, match="task db: a service cannot have"):
+        Plan(graph)
+
+
+def test_a_service_ends_in_a_schedule_when_nobody_needs_it() -> None:
+    graph = WorkGraph()
+    db = graph.add("db", command="postgres", duration=1, service={"port": 5432})
+    test = graph.add("test", command="pytest", duration=2, after=[db])
+    graph.add("report", command="report", duration=1, after=[test])
+    assert [slot.finish for slot in simulate(Plan(graph), jobs=1)] == [1.0, 3.0, 4.0]
 
 
 def test_among_equals_what_is_urgent_comes_first_and_else_the_order_stays() -> None:

@@ -5,11 +5,15 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parallel_workers.definition import Definition, Service
 from parallel_workers.digest import command_content, digests
 from parallel_workers.formats import from_data
 from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
 from parallel_workers.resume import Kept, resumption
+
+SERVE = "serve"
+"""The command of services."""
 
 Tasks = dict[str, tuple[str, list[str]]]
 """Each task's command, and what it waits for."""
@@ -19,6 +23,9 @@ def plan_of(tasks: Tasks) -> tuple[Plan, list[bytes]]:
     graph = WorkGraph()
     for name, (command, after) in tasks.items():
         graph.add(name, command=command, after=after)
+        if command == SERVE:
+            number = graph.numbers[name]
+            graph.definitions[number] = Definition(command=SERVE, service=Service(port=1))
     plan = Plan(graph)
     contents = [command_content(each.command or "", each) for each in plan.definitions]
     return plan, digests(plan, contents)
@@ -79,6 +86,19 @@ def test_every_reason_is_said() -> None:
     }
 
 
+def test_a_service_is_needed_by_what_runs_and_is_no_reason_to_run() -> None:
+    tasks = {"db": (SERVE, []), "test": ("test", ["db"]), "lint": ("lint", ["db"])}
+    assert runs_again(tasks, kept_of(tasks, {"test", "lint"}, set())) == set()
+    assert runs_again(tasks, kept_of(tasks, {"db", "lint"}, set())) == {"db", "test"}
+
+
+def test_what_a_service_stands_on_and_what_it_does_are_reasons_to_run() -> None:
+    tasks = {"setup": ("setup", []), "db": (SERVE, ["setup"]), "test": ("test", ["db"])}
+    kept = kept_of(tasks, {"setup", "test"}, set())
+    assert runs_again(tasks, kept, {"setup"}) == {"setup", "db", "test"}
+    assert runs_again(tasks, kept, {"db"}) == {"db", "test"}
+
+
 def test_it_travels_through_gates() -> None:
     graph = from_data([[["a", "b"], ["c", "d"]]], "groups")
     plan = Plan(graph)
@@ -97,7 +117,8 @@ def histories(draw: st.DrawFn) -> tuple[Tasks, Tasks, set[str], set[str], set[st
     before: Tasks = {}
     for number in range(count):
         after = draw(st.lists(st.integers(0, number - 1), unique=True)) if number else []
-        before[f"t{number}"] = (f"c{number}", [f"t{other}" for other in after])
+        command = f"c{number}" if draw(st.integers(0, 3)) else SERVE
+        before[f"t{number}"] = (command, [f"t{other}" for other in after])
     now: Tasks = {}
     for name, (command, after_names) in before.items():
         kind = draw(st.sampled_from(["same"] * 6 + ["command", "edges", "gone"]))
@@ -135,9 +156,21 @@ def model(
         known = name in ended | marked and name in before
         if name in again or not known or meaning(before, name) != meaning(now, name):
             return True
-        return name not in marked and any(runs(other) for other in now[name][1])
+        return name not in marked and any(is_reason(other) for other in now[name][1])
 
-    return {name for name in now if runs(name)}
+    def is_reason(name: str) -> bool:
+        command, after = now[name]
+        if command != SERVE:
+            return runs(name)
+        return name in again or any(is_reason(other) for other in after)
+
+    def is_needed(service: str) -> bool:
+        return any(service in after and goes(name) for name, (_, after) in now.items())
+
+    def goes(name: str) -> bool:
+        return is_needed(name) if now[name][0] == SERVE else runs(name)
+
+    return {name for name in now if goes(name)}
 
 
 @settings(max_examples=300, deadline=None)

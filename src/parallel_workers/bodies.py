@@ -9,9 +9,15 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from parallel_workers.commands import Command, CommandRunner, words_of
+from parallel_workers.commands import (
+    Command,
+    CommandRunner,
+    CommandText,
+    shown_command,
+    words_of,
+)
 from parallel_workers.definition import Definition
 from parallel_workers.errors import CommandFailed, UsageError
 from parallel_workers.events import LET_GO, CommandResult
@@ -21,20 +27,21 @@ from parallel_workers.plan import Plan
 from parallel_workers.tasks import Arguments
 from parallel_workers.wording import shorten
 
+if TYPE_CHECKING:
+    from parallel_workers.driver import Driver
+    from parallel_workers.services import Services
+
 CO_COROUTINE = 0x80
 """The flag of code that makes a coroutine; `inspect` has it, too, but takes long to import."""
 
 Body: TypeAlias = Callable[[], Any]
-
-CommandText: TypeAlias = str | tuple[str, ...]
-"""A command as a work file has it: text for the shell, or words."""
 
 
 def command_bodies(
     plan: Plan,
     commands: Mapping[int, CommandText],
     runner: CommandRunner,
-    account: "Account",
+    driver: "Driver",
     outputs: Outputs,
 ) -> dict[int, Body]:
     """Return the bodies of tasks that run commands.
@@ -43,40 +50,50 @@ def command_bodies(
         plan: The plan.
         commands: By task, its command.
         runner: What runs them.
-        account: What counts their attempts.
+        driver: The driver of their run.
         outputs: What they pass on to each other.
     """
-    definitions = plan.definitions
+    services = _services(runner, driver) if plan.services else None
 
     def run(task: int) -> CommandResult | None:
         # Prepared by the worker, not for all tasks before the first one starts.
-        number = account.attempt(task)
+        number, definition = driver.attempt(task), plan.definitions[task]
         passed = {**outputs.variables(task), b"PW_OUTPUTS": outputs.begin(task, number)}
-        check = definitions[task].done_if
-        if check is not None and runner.holds(
-            _prepare(plan, task, check, passed), number, "done-if"
-        ):
-            account.found_done(task)
-            return None
-        result = runner.run(_prepare(plan, task, commands[task], passed), number)
-        try:
-            outputs.take(task)
-        except OutputsError as error:
-            result = result._replace(error=f"outputs: {error}")
-            raise CommandFailed(f"{result.command}: {result.ending}", result) from None
-        return result
+        if definition.done_if is not None:
+            condition = _prepare(plan, task, definition.done_if, passed)
+            if runner.holds(condition, number, "done-if"):
+                driver.found_done(task)
+                return None
+        command = _prepare(plan, task, commands[task], passed)
+        if definition.service is None:
+            return _passing_on(outputs, task, runner.run(command, number))
+        assert services is not None
+        with services.brought_up(task, command, definition.service, number) as result:
+            return _passing_on(outputs, task, result)
 
     return {task: CommandBody(run, task) for task in commands}
 
 
-class Account(Protocol):
-    """What keeps the account of attempts."""
+def _services(runner: CommandRunner, driver: "Driver") -> "Services":
+    from parallel_workers.services import Services
 
-    def attempt(self, task: int) -> int:
-        """Return the number of the attempt of `task` that is under way, from 1."""
+    services = Services(runner, driver.left)
+    driver.supervisor = services
+    return services
 
-    def found_done(self, task: int) -> None:
-        """Note that the attempt of `task` that is under way found it done."""
+
+def _passing_on(outputs: Outputs, task: int, result: CommandResult) -> CommandResult:
+    """Pass on what a command has written for those behind it.
+
+    Raises:
+        CommandFailed: It has written what cannot be passed on.
+    """
+    try:
+        outputs.take(task)
+    except OutputsError as error:
+        result = result._replace(error=f"outputs: {error}")
+        raise CommandFailed(f"{result.command}: {result.ending}", result) from None
+    return result
 
 
 class CommandBody:
@@ -328,16 +345,3 @@ def _environment(
     """
     own = {key.encode(): value.encode() for key, value in definition.env.items()}
     return {b"PW_TASK": name.encode(), b"PW_POSITION": b"%d" % position, **passed, **own}
-
-
-def shown_command(command: CommandText) -> str:
-    """Return a command as a person would type it.
-
-    >>> shown_command(("echo", "a b"))
-    "echo 'a b'"
-    """
-    if isinstance(command, str):
-        return command
-    import shlex
-
-    return shlex.join(command)

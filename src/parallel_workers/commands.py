@@ -7,7 +7,7 @@ command that needs no shell is executed directly, which halves what it costs.
 import errno
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from parallel_workers.children import Children
 from parallel_workers.errors import AttemptError, Cancelled, CommandFailed, TimedOut
@@ -17,6 +17,9 @@ from parallel_workers.shell import split_simple
 from parallel_workers.spawning import LOG_FLAGS, LOG_MODE
 
 SHELL = "/bin/sh"
+
+CommandText: TypeAlias = str | tuple[str, ...]
+"""A command as a work file has it: text for the shell, or words."""
 
 _SET_BY_ATTEMPTS = (b"PW_TASK", b"PW_ATTEMPT", b"PW_POSITION", b"PW_OUTPUTS")
 
@@ -46,7 +49,20 @@ class Command(NamedTuple):
     log: str
 
 
-def words_of(command: str | tuple[str, ...]) -> tuple[str, ...]:
+def shown_command(command: CommandText) -> str:
+    """Return a command as a person would type it.
+
+    >>> shown_command(("echo", "a b"))
+    "echo 'a b'"
+    """
+    if isinstance(command, str):
+        return command
+    import shlex
+
+    return shlex.join(command)
+
+
+def words_of(command: CommandText) -> tuple[str, ...]:
     """Return the words to execute for a command as a work file has it.
 
     Args:
@@ -62,6 +78,22 @@ def words_of(command: str | tuple[str, ...]) -> tuple[str, ...]:
     # A text that begins like an option must not be taken for one.
     text = f" {command}" if command[0] in "-+" else command
     return split_simple(command) or (SHELL, "-c", text)
+
+
+class Started(NamedTuple):
+    """An attempt of a command that has been started.
+
+    Attributes:
+        command: The command.
+        attempt: The number of the attempt, from 1.
+        pid: The id of the process.
+        log: The path of the file that it writes to, until it has ended.
+    """
+
+    command: Command
+    attempt: int
+    pid: int
+    log: str
 
 
 class CommandRunner:
@@ -95,12 +127,34 @@ class CommandRunner:
             TimedOut: It took longer than it may.
             Cancelled: It did not succeed because it, or the whole run, was told to end.
         """
+        return self.finish(self.start(command, attempt), command.timeout)
+
+    def start(self, command: Command, attempt: int) -> Started:
+        """Start a command; arguments as `run` has them.
+
+        Returns:
+            What `finish` has to be given.
+
+        Raises:
+            CommandFailed: It could not be started.
+            Cancelled: Likewise, and the run was ending.
+        """
         log = self._logs.open(command.log, attempt)
         try:
             pid = self._spawn(command, attempt, log)
         except _NotStartedError as error:
             raise self._not_started(command, attempt, log, str(error)) from None
-        ended = self._children.wait(pid, command.timeout)
+        return Started(command, attempt, pid, log)
+
+    def finish(self, started: Started, timeout: float | None = None) -> CommandResult:
+        """Wait until a command has ended; returns and raises what `run` does.
+
+        Args:
+            started: What `start` returned.
+            timeout: After how many seconds it is ended; None for never.
+        """
+        command, attempt, pid, log = started
+        ended = self._children.wait(pid, timeout)
         log, size = self._logs.close(log, command.log, attempt)
         result = CommandResult(
             command.text, ended.status, log, size, cpu=ended.cpu, memory=ended.memory
@@ -127,8 +181,7 @@ class CommandRunner:
         try:
             pid = self._spawn(command, attempt, os.devnull)
         except _NotStartedError as error:
-            log = self._logs.open(command.log, attempt)
-            raise self._not_started(command, attempt, log, f"{what}: {error}") from None
+            raise self.refusal(command, attempt, f"{what}: {error}") from None
         ended = self._children.wait(pid, command.timeout)
         result = CommandResult(command.text, ended.status, os.devnull, 0, cpu=ended.cpu)
         if ended.timed_out:
@@ -136,6 +189,29 @@ class CommandRunner:
         if ended.status != 0 and (ended.cancelled or self._children.ending):
             raise self._failure(result, cancelled=True)
         return ended.status == 0
+
+    def refusal(self, command: Command, attempt: int, why: str) -> AttemptError:
+        """Return the error of an attempt that does not start its command.
+
+        Args:
+            command: The command.
+            attempt: The number of the attempt, from 1.
+            why: The reason, to a person.
+        """
+        return self._not_started(command, attempt, self._logs.open(command.log, attempt), why)
+
+    def end(self, started: Started) -> None:
+        """End a command and all that it started, in its own time; whoever waits for it is told."""
+        self._children.end(started.pid)
+
+    @property
+    def ending(self) -> bool:
+        """Whether all commands have been told to end."""
+        return self._children.ending
+
+    def clock(self) -> float:
+        """Return the seconds, from any start, in which commands could run."""
+        return self._children.clock()
 
     def _not_started(self, command: Command, attempt: int, log: str, why: str) -> AttemptError:
         log, size = self._logs.close(log, command.log, attempt)

@@ -19,6 +19,7 @@ _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 _NOT_IN_NAMES = rf"[{_CONTROLS}\ud800-\udfff]"
 MOST_RETRIES = 1_000_000
 LARGEST_LIMIT = 1_000_000_000
+LARGEST_PORT = 65_535
 
 Schema: TypeAlias = dict[str, Any]
 """What a value must be, in the words of JSON Schema."""
@@ -59,6 +60,20 @@ class Retries(NamedTuple):
         return min(seconds * (1 + self.jitter * (2 * chance - 1)), LONGEST)
 
 
+class Service(NamedTuple):
+    """How it shows that a service is up; in one of these ways.
+
+    Attributes:
+        ready: A command that exits with 0 from then on.
+        port: A port of this machine that somebody listens at from then on.
+        log: Text that the service writes then.
+    """
+
+    ready: str | tuple[str, ...] | None = None
+    port: int | None = None
+    log: str | None = None
+
+
 class Definition(NamedTuple):
     """What is known of a task beside its name and its neighbours; give its fields by keyword.
 
@@ -76,6 +91,8 @@ class Definition(NamedTuple):
         allow_failure: Whether its failure counts as a success for the run and for its successors.
         always: Whether it runs however what it waits for has ended.
         done_if: A command whose exit status 0 says that the task is done without being run.
+        service: How it shows that it is up, where it runs in the background for as long as the
+            tasks behind it need it.
         vars: Free data, for templates and for people.
         description: What it is for.
     """
@@ -90,6 +107,7 @@ class Definition(NamedTuple):
     allow_failure: bool = False
     always: bool = False
     done_if: str | tuple[str, ...] | None = None
+    service: Service | None = None
     vars: dict[str, Any] = {}  # noqa: RUF012 - never written
     description: str | None = None
 
@@ -128,6 +146,7 @@ class Fields(TypedDict, total=False):
     allow_failure: bool
     always: bool
     done_if: str | Sequence[str]
+    service: Service | Mapping[str, Any]
     vars: dict[str, Any]
     description: str
 
@@ -350,6 +369,40 @@ _RETRIES: dict[str, Callable[[object], Any]] = {
 }
 
 
+def _service(value: object) -> Service:
+    if isinstance(value, Service):
+        value = {name: part for name, part in value._asdict().items() if part is not None}
+    if not isinstance(value, Mapping):
+        raise FieldError(
+            f'{shown(value)} does not say how a service is known to be up; write {{"port": 5432}}, '
+            '{"log": "listening"} or {"ready": "a command"}'
+        )
+    _check_names(value, _SERVICE, "services")
+    if len(value) != 1:
+        found = "several ways" if value else "nothing"
+        raise FieldError(f"{found} by which it is known to be up; give one of {_ways()}")
+    return Service(**{name: _in(name, _SERVICE[name], part) for name, part in value.items()})
+
+
+def _ways() -> str:
+    return ", ".join(_SERVICE)
+
+
+def _port(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_PORT:
+        raise FieldError(f"{shown(value)} is not a port; give a number from 1 to {LARGEST_PORT:,}")
+    return value
+
+
+def _written(value: object) -> str:
+    if not _text(value, "text of a log"):
+        raise FieldError("any log holds the empty text; give some of what the service writes")
+    return str(value)
+
+
+_SERVICE: dict[str, Callable[[object], Any]] = {"ready": _command, "port": _port, "log": _written}
+
+
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise FieldError(f"{shown(value)} is neither true nor false")
@@ -531,6 +584,18 @@ _RETRYING: Schema = {
 }
 _FLAG: Schema = {"type": "boolean"}
 
+_SERVICES: Schema = {
+    "type": "object",
+    "minProperties": 1,
+    "maxProperties": 1,
+    "properties": {
+        "ready": _COMMAND,
+        "port": {"type": "integer", "minimum": 1, "maximum": LARGEST_PORT},
+        "log": {**_TEXT, "minLength": 1},
+    },
+    "additionalProperties": False,
+}
+
 FIELDS: dict[str, tuple[Callable[[object], Any], Schema]] = {
     "command": (_command, _COMMAND),
     "env": (read_environment, ENVIRONMENT),
@@ -542,6 +607,7 @@ FIELDS: dict[str, tuple[Callable[[object], Any], Schema]] = {
     "allow-failure": (_flag, _FLAG),
     "always": (_flag, _FLAG),
     "done-if": (_command, _COMMAND),
+    "service": (_service, _SERVICES),
     "vars": (_vars, {"type": "object"}),
     "description": (_description, _TEXT),
 }

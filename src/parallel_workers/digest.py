@@ -22,7 +22,7 @@ from functools import cache
 from types import CellType, CodeType, FunctionType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from parallel_workers.bodies import CommandText
+from parallel_workers.commands import CommandText
 from parallel_workers.definition import Definition
 from parallel_workers.hashing import blake2b
 from parallel_workers.plan import Plan

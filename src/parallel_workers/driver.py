@@ -24,7 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from parallel_workers.alarms import Alarms
 from parallel_workers.errors import Cancelled, TimedOut
@@ -67,6 +67,16 @@ class Hand:
         self.ended: deque[int] = deque()
 
 
+class Supervisor(Protocol):
+    """What knows the processes of services. It is told with the lock held, and never waits."""
+
+    def came_up(self, service: int) -> None:
+        """Tell by `Driver.left` when this service is gone, from now on."""
+
+    def end(self, service: int) -> None:
+        """End a service that nobody needs any more; it may yet be coming up."""
+
+
 class Driver:
     """Drives one run.
 
@@ -90,7 +100,7 @@ class Driver:
         wants_worker: Whether, when somebody last looked, something was ready that no worker was
             coming for.
         over: Set when every task has its outcome.
-        on_service: Called with the lock held, with a service that has come up, or that is to end.
+        supervisor: Who is told of services; None where there are none.
         on_change: Called by whoever else than a worker changes what can start: by a stop, and when
             the delay of an attempt is over. An executor that waits elsewhere than in `step` is
             woken by it, to take back what has not begun, to take what has become ready, and to
@@ -117,12 +127,10 @@ class Driver:
         self.wants_worker = False
         self.over = threading.Event()
         self.on_change: Callable[[], object] = _nobody_waits
-        self.on_service: Callable[[int], object] = _nobody_serves
+        self.supervisor: Supervisor | None = None
         self._frontier = frontier
         self._found_done: set[int] = set()
-        # Services that have come up, and those that are to end.
         self._up: set[int] = set()
-        self._ending: set[int] = set()
         self._done = frozenset(done)
         self._earlier = earlier
         self._listeners = list(listeners)
@@ -201,19 +209,16 @@ class Driver:
         """Note that the running attempt of `task` found it done. Called by its worker, likewise."""
         self._found_done.add(task)
 
-    def serves(self, service: int) -> bool:
-        """Return whether a service is up and needed."""
-        return self._frontier.state_of(service) == SERVING and service not in self._ending
-
     def left(self, service: int, error: BaseException) -> None:
         """End a service that has come up, and is gone.
 
         Args:
-            service: The service, told by `on_service` that it has come up.
-            error: What is wrong with that, if it was still needed.
+            service: The service, told to the supervisor when it came up.
+            error: What is wrong with that, if it was still needed; and in it how it ended.
         """
         with self._lock:
             self.finished[service] = clock()
+            self.values[service] = getattr(error, "result", None)
             self._frontier.leave(service)
             if self._frontier.state_of(service) == FAILED:
                 self.errors[service] = error
@@ -420,14 +425,14 @@ class Driver:
 
     def _heed_services(self) -> None:
         """Tell of services that have come up since, and of those that nobody needs any more."""
-        frontier = self._frontier
+        frontier, supervisor = self._frontier, self.supervisor
+        assert supervisor is not None
         for service in self.plan.services - self._up:
             if frontier.state_of(service) == SERVING:
                 self._up.add(service)
-                self.on_service(service)
+                supervisor.came_up(service)
         for service in frontier.unneeded:
-            self._ending.add(service)
-            self.on_service(service)
+            supervisor.end(service)
         frontier.unneeded.clear()
 
     def _set_alarms(self) -> None:
@@ -598,10 +603,6 @@ class Driver:
 
 def _nobody_waits() -> None:
     """Wake nobody: whoever has to know of a stop waits in the driver, or comes by itself."""
-
-
-def _nobody_serves(service: int) -> None:
-    """Heed no service: there is none."""
 
 
 def _outcome_of(error: BaseException) -> Outcome:

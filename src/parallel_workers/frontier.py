@@ -71,7 +71,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
-from parallel_workers.plan import Plan
+from parallel_workers.plan import Plan, users_of
 from parallel_workers.pools import Needs, Pools
 
 WAITING, READY, DELAYED, RUNNING, SERVING, SUCCEEDED, FAILED, SKIPPED = range(8)
@@ -179,7 +179,7 @@ class Frontier:
         self.stopped = False
         self.closing = False
         self._stopped_by: int | None = None
-        self._users = {service: self._users_of(service) for service in services}
+        self._users = {service: users_of(service, successors, tasks) for service in services}
         self._used: dict[int, list[int]] = {}
         for service, users in self._users.items():
             for user in users:
@@ -241,15 +241,6 @@ class Frontier:
             self._skip(task)
         self._propagate([*done, *ends])
         self.ready = self._count_ready()
-
-    def _users_of(self, service: int) -> list[int]:
-        found = dict.fromkeys(self._successors[service])
-        waiting = list(found)
-        for number in waiting:  # grows while it is walked
-            if number >= self._tasks:
-                waiting += [each for each in self._successors[number] if each not in found]
-                found.update(dict.fromkeys(self._successors[number]))
-        return [number for number in found if number < self._tasks]
 
     def state_of(self, number: int) -> int:
         """Return the state of a task or gate."""

@@ -974,6 +974,8 @@ def _check_function(
         raise GraphError(f"{task}: retries on exit statuses are for commands; a function has none")
     elif definition.done_if is not None:
         raise GraphError(f"{task}: done_if is for commands; a function can look for itself")
+    elif definition.service is not None:
+        raise GraphError(f"{task}: a service is a command, which runs in the background")
 
 
 def _define(fields: Mapping[str, Any]) -> Definition:

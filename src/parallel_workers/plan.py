@@ -20,7 +20,7 @@ Source:
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 
@@ -153,12 +153,32 @@ class Plan:
                 self.forgiven.add(task)
             if definition.always:
                 self.always.add(task)
+            if definition.service is not None:
+                _check_service(self.names[task], definition)
+                self.services.add(task)
 
     @cached_property
     def by_name(self) -> dict[str, int]:
         """Each task by its name, in the order in which they were added to the graph."""
         order = [number for number in self.numbers if number < self.tasks]
         return {self.names[task]: task for task in order}
+
+    def users(self, service: int) -> list[int]:
+        """Return the tasks that wait for a service, directly or by gates alone."""
+        return users_of(service, self.successors, self.tasks)
+
+    def not_needed(self, done: Collection[int]) -> set[int]:
+        """Return the services that nobody needs.
+
+        Args:
+            done: Tasks that are done, and need nothing any more.
+        """
+        found: set[int] = set()
+        # A service may be there for another one alone.
+        for service in sorted(self.services, key=self.positions.__getitem__, reverse=True):
+            if all(user in done or user in found for user in self.users(service)):
+                found.add(service)
+        return found
 
     @cached_property
     def work(self) -> float:
@@ -229,6 +249,38 @@ def _check_units(task: str, definition: Definition, limits: Mapping[str, int]) -
             )
 
 
+def _check_service(task: str, definition: Definition) -> None:
+    """Refuse what has no meaning for a service."""
+    refused = {
+        "pool": (definition.pool is not None, "it would hold units that its own users may need"),
+        "always": (definition.always, "it runs whenever it is needed, and then only"),
+        "done-if": (definition.done_if is not None, "nobody would know how long it stays up"),
+    }
+    for field, (given, why) in refused.items():
+        if given:
+            raise GraphError(f"task {shorten(task)}: a service cannot have {field}: {why}")
+
+
+def users_of(node: int, successors: Sequence[Sequence[int]], tasks: int) -> list[int]:
+    """Return the tasks that wait for a task or gate, directly or by gates alone, each once.
+
+    Args:
+        node: Its number.
+        successors: By number, the numbers of the direct successors.
+        tasks: How many of the numbers are tasks; those from here on are gates.
+
+    >>> users_of(0, [[1, 2], [], [1]], tasks=2)
+    [1]
+    """
+    found = dict.fromkeys(successors[node])
+    waiting = list(found)
+    for number in waiting:  # grows while it is walked
+        if number >= tasks:
+            waiting += [each for each in successors[number] if each not in found]
+            found.update(dict.fromkeys(successors[number]))
+    return [number for number in found if number < tasks]
+
+
 def _durations_of(graph: WorkGraph, measured: Mapping[str, float]) -> list[float]:
     """Return the expected duration of each task and gate, in seconds."""
     durations = [0.0 if name is None else UNKNOWN_DURATION for name in graph.names]
@@ -236,8 +288,10 @@ def _durations_of(graph: WorkGraph, measured: Mapping[str, float]) -> list[float
         if definition.duration is not None:
             durations[number] = definition.duration
     for name, seconds in measured.items():
-        if name in graph.numbers:
-            durations[graph.numbers[name]] = seconds
+        task = graph.numbers.get(name)
+        # What was measured of a service is how long it was up, and not when it was.
+        if task is not None and graph.definitions.get(task, PLAIN).service is None:
+            durations[task] = seconds
     return durations
 
 

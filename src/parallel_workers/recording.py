@@ -210,7 +210,8 @@ def restore(history: History, run: RunRecord, plan: Plan, found: Sequence[bytes]
     while True:
         decided = decide(history, run, plan, found, lost=lost)
         values: dict[int, Any] = {}
-        for task in decided.done:
+        # The value of a service is how it ended, which the next one does anew.
+        for task in decided.done - plan.services:
             name = plan.names[task]
             pickled = history.load_value(run, name, found[task])
             if pickled is None:

@@ -2,6 +2,9 @@
 
 A task is left as it is if it has succeeded, does the same as it did then (its digest), and nothing
 before it runs again. What a person has marked as succeeded stays so whatever runs before it.
+
+A service is different: it is needed by what runs behind it, and is no reason for that to run again
+unless something before it is.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -60,8 +63,8 @@ def resumption(
     done: set[int] = set()
     reasons: dict[int, str] = {}
     for node in _in_order(plan):
-        if node >= plan.tasks:
-            runs = because.get(node)
+        if node >= plan.tasks or node in plan.services:
+            runs = node if node in again else because.get(node)
         else:
             reason = _reason(plan, node, digests, kept, again, because.get(node))
             if reason is None:
@@ -72,6 +75,10 @@ def resumption(
         if runs is not None:
             for successor in plan.successors[node]:
                 because.setdefault(successor, runs)
+    done |= plan.not_needed(done)
+    for service in plan.services - done:
+        user = next(user for user in plan.users(service) if user not in done)
+        reasons[service] = f"{shorten(plan.names[user])} needs it"
     return Resumption(done, reasons)
 
 

@@ -79,6 +79,9 @@ def simulate(
         for task in frontier.to_wake:
             heappush(asleep, (now + plan.delays[task].pause(failures[task], 0.5), task))
         frontier.to_wake.clear()
+        for service in frontier.unneeded:
+            frontier.leave(service)
+        frontier.unneeded.clear()
         if not running and not asleep:
             return slots
         now, ended = min(queue[0][0] for queue in (running, asleep) if queue), []

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from parallel_workers.bodies import (
     Body,
-    CommandText,
     command_bodies,
     function_bodies,
     let_go_early,
 )
 from parallel_workers.children import Children
-from parallel_workers.commands import CommandRunner
+from parallel_workers.commands import CommandRunner, CommandText
 from parallel_workers.cores import usable_cores
 from parallel_workers.driver import Driver
 from parallel_workers.errors import GraphError, UsageError
@@ -86,12 +85,7 @@ def prepare(
     # Before anything is recorded: a run that cannot begin is none.
     _check_bodies(plan)
     shields = [] if listen is None else [Shield(listen)]
-    if journal is None:
-        beginning = Beginning(run_id(time.time(), int.from_bytes(os.urandom(2))))
-    else:
-        from parallel_workers.recorded import record
-
-        beginning = record(plan, os.path.abspath(journal), jobs, resume=resume)
+    beginning = _beginning(plan, jobs, journal, resume=resume)
     frontier = Frontier.of(
         plan, most_failures=most_failures(keep_going, max_failures), done=beginning.done
     )
@@ -118,6 +112,19 @@ def prepare(
     graph.runs.append(driver.over)
     outputs = {} if capture is None else capture.outputs
     return Run(beginning, graph, driver, begin, commands, shields, outputs)
+
+
+def _beginning(
+    plan: Plan, jobs: int, journal: str | os.PathLike[str] | None, *, resume: bool
+) -> Beginning:
+    if journal is None:
+        beginning = Beginning(run_id(time.time(), int.from_bytes(os.urandom(2))))
+    else:
+        from parallel_workers.recorded import record
+
+        beginning = record(plan, os.path.abspath(journal), jobs, resume=resume)
+    needless = plan.not_needed(beginning.done)
+    return beginning._replace(done={*beginning.done, *needless}) if needless else beginning
 
 
 def _capture(plan: Plan, driver: Driver, bodies: list[Body]) -> "Capture":

@@ -125,6 +125,7 @@ EXAMPLES: dict[str, object] = {
     "allow-failure": True,
     "always": True,
     "done-if": ["test", "-e", "made"],
+    "service": {"ready": ["pg_isready", "-q"]},
     "vars": {"n": 1},
     "description": "Makes it.",
 }

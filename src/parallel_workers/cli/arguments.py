@@ -3,8 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 
-from parallel_workers.bodies import CommandText, shown_command
-from parallel_workers.commands import SHELL
+from parallel_workers.commands import SHELL, CommandText, shown_command
 from parallel_workers.errors import UsageError
 from parallel_workers.plan import Plan
 from parallel_workers.wording import one_line, shorten

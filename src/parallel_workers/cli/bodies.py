@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from parallel_workers.bodies import CommandText
+from parallel_workers.commands import CommandText
 from parallel_workers.definition import RECORDED_COMMAND, read_field
 from parallel_workers.errors import FieldError, InvalidInput
 from parallel_workers.plan import Plan

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from parallel_workers.bodies import CommandText, command_bodies
+from parallel_workers.bodies import command_bodies
 from parallel_workers.children import Children
 from parallel_workers.cli.attend import Attendant
 from parallel_workers.cli.keeping import Keeping
-from parallel_workers.commands import CommandRunner
+from parallel_workers.commands import CommandRunner, CommandText
 from parallel_workers.driver import Driver
 from parallel_workers.errors import UsageError
 from parallel_workers.events import Listener, Outcome

@@ -4,9 +4,9 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from parallel_workers.bodies import CommandText
 from parallel_workers.cli.console import tell
 from parallel_workers.cli.waiting import said_if_long
+from parallel_workers.commands import CommandText
 from parallel_workers.errors import UsageError
 from parallel_workers.graph import WorkGraph
 from parallel_workers.logs import KeptLogs, Logs, PassingLogs

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from parallel_workers.bodies import CommandText, shown_command
 from parallel_workers.cli.bodies import commands_of
 from parallel_workers.cli.completion import complete_runs, complete_tasks
 from parallel_workers.cli.console import show, tell
@@ -29,6 +28,7 @@ from parallel_workers.cli.keeping import (
     keep_nothing,
 )
 from parallel_workers.cli.selection import Choice, Selection, select, selection_options
+from parallel_workers.commands import CommandText, shown_command
 from parallel_workers.cores import usable_cores
 from parallel_workers.durations import parse_duration
 from parallel_workers.errors import ParallelWorkersError, UsageError
@@ -209,9 +209,11 @@ def command(
     graph = selection.graph
     fill = partial(commands_of, template=template, programs=programs, recorded=recorded)
     prepared = _prepare(selection, fill, ctx.obj, _seed(seed, shuffle), journal=not no_journal)
+    _refuse_nothing_but_services(prepared.plan)
     jobs, jobserver = _jobs(ctx, jobs, None if dry_run else style)
     if dry_run:
         prepared, keeping = foresee(wishes, graph, prepared, path)
+        keeping = _without_needless(prepared.plan, keeping)
         if explain:
             _explain(prepared.plan, keeping, wishes)
         else:
@@ -222,13 +224,14 @@ def command(
 
     given = {"-C": directory, "--format": format_name, "--set": settings}
     options = {**given, **what, **choice.options()}
-    rerun = _rerun_line(path, options, selection.named, ctx.obj)
+    rerun = _rerun_line(path, options, selection.named, ctx.obj, prepared.plan)
     # Before anything is recorded: a run that cannot begin is none.
     stream = None if events is None else open_events(events)
     if no_journal:
         keeping = keep_nothing()
     else:
         prepared, keeping = keep(wishes, graph, prepared, path, jobs)
+    keeping = _without_needless(prepared.plan, keeping)
     if explain:
         _explain(prepared.plan, keeping, wishes)
     status = conduct(
@@ -334,11 +337,27 @@ def _jobs(
     return found.jobs, found
 
 
+def _refuse_nothing_but_services(plan: Plan) -> None:
+    if plan.services and len(plan.not_needed(())) == plan.tasks:
+        raise UsageError(
+            f"nothing would run: {shorten(plan.names[0])} is a service, which runs only while "
+            "another task needs it; name such a task"
+        )
+
+
+def _without_needless(plan: Plan, keeping: Keeping) -> Keeping:
+    """Return what a run goes on with, where services that nobody needs are done, too."""
+    needless = plan.not_needed(keeping.done)
+    return keeping._replace(done={*keeping.done, *needless}) if needless else keeping
+
+
 def _explain(plan: Plan, keeping: Keeping, wishes: Wishes) -> None:
     """Print of each task why it runs, or that it does not."""
     new = "this run is the first" if wishes.resume else "--resume was not given"
     for task, name in enumerate(plan.names):
-        reason = "cached" if task in keeping.done else f"runs: {keeping.reasons.get(task, new)}"
+        reason = f"runs: {keeping.reasons.get(task, new)}"
+        if task in keeping.done:
+            reason = "not needed" if task in plan.services else "cached"
         show(f"{shorten(name, 200)}: {reason}")
 
 
@@ -385,6 +404,7 @@ def _rerun_line(
     options: Mapping[str, str | bool | Sequence[str] | None],
     named: Sequence[str],
     arguments: Sequence[str],
+    plan: Plan,
 ) -> Callable[[str], str]:
     """Return what gives, for the name of a task, the line that runs it again."""
 
@@ -401,9 +421,17 @@ def _rerun_line(
         # What begins with a dash would be taken for an option.
         file = f"./{path}" if path[0] == "-" and path != "-" else path
         handed = ["--", *arguments] if arguments and name in named else []
-        return shlex.join([*words, file, _pattern_of(name), *handed])
+        return shlex.join([*words, file, _pattern_of(_needs(plan, name)), *handed])
 
     return line
+
+
+def _needs(plan: Plan, name: str) -> str:
+    """Return the task to name so that a task runs: itself, or one that needs it, for a service."""
+    task = plan.by_name[name]
+    while task in plan.services and (users := plan.users(task)):
+        task = users[0]
+    return plan.names[task]
 
 
 def _pattern_of(name: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from parallel_workers.definition import FIELD_OF, PLAIN, Definition, Retries
+from parallel_workers.definition import FIELD_OF, PLAIN, Definition, Retries, Service
 from parallel_workers.errors import UsageError
 from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import plural, shorten
@@ -53,6 +53,8 @@ def _as_data(value: Any) -> Any:
             for name, part in value._asdict().items()
             if name == "times" or part != getattr(default, name)
         }
+    if isinstance(value, Service):
+        return {name: _as_data(part) for name, part in value._asdict().items() if part is not None}
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, float) and value.is_integer():

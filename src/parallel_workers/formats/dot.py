@@ -232,6 +232,7 @@ _MEANINGS: dict[str, Callable[[str], object]] = {
     "timeout": _number,
     "allow-failure": _flag,
     "always": _flag,
+    "service": _object,
     "vars": _object,
 }
 """What the text of a field stands for, where that is no text."""
