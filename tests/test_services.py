@@ -1,7 +1,11 @@
 """Services: when they are up, when they end, and what it means when they do so by themselves."""
 
+import os
+import shutil
 import signal
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -304,6 +308,50 @@ def test_events_tell_when_a_service_is_up_and_when_it_has_ended(tmp_path: Path) 
     told = [line.split('"event":"')[1].split('"')[0] for line in lines if '"task":"db"' in line]
     assert told == ["task_started", "service_ready", "task_ended"]
     assert run_directory(tmp_path).is_dir()
+
+
+SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+"""Where Debian has the programs of PostgreSQL, the oldest version first."""
+
+
+@pytest.fixture
+def place_for_postgres() -> Iterator[tuple[Path, str]]:
+    """A directory for a server that root may not run, and what runs a command as its owner."""
+    with tempfile.TemporaryDirectory(prefix="pg") as place:
+        as_owner = ""
+        if os.geteuid() == 0:
+            shutil.chown(place, "nobody")
+            as_owner = "setpriv --reuid=nobody --clear-groups --inh-caps=-all "
+        yield Path(place), as_owner
+
+
+@pytest.mark.skipif(not SERVERS, reason="needs postgresql")
+@pytest.mark.program("setpriv")
+def test_postgresql_is_set_up_used_and_ended(
+    tmp_path: Path, place_for_postgres: tuple[Path, str]
+) -> None:
+    place, as_owner = place_for_postgres
+    server = f"{as_owner}{SERVERS[-1]}"
+    psql = f"{server}/psql -v ON_ERROR_STOP=1 -h {place} postgres -c"
+    tasks = {
+        "init": f"{server}/initdb --no-sync -D {place}/data",
+        "db": {
+            "command": f"exec {server}/postgres -D {place}/data -k {place} -c listen_addresses=",
+            "service": {"ready": f"{server}/pg_isready -h {place} -d postgres"},
+            "after": ["init"],
+        },
+        "schema": {"command": f'{psql} "CREATE TABLE seen (n integer)"', "after": ["db"]},
+        "insert": {"command": f'{psql} "INSERT INTO seen VALUES (7)"', "after": ["db", "schema"]},
+        "select": {"command": f'{psql} "SELECT n * 6 FROM seen"', "after": ["db", "insert"]},
+    }
+    write_work(tmp_path, tasks)
+    with started(tmp_path, "run") as running:
+        ended = running.end()
+        assert running.left_behind() == []
+    assert (ended.status, ended.errors) == (0, "")
+    assert "       42\n" in ended.output
+    assert "database system is shut down" in ended.output
+    assert not list(place.glob("data/postmaster.pid"))
 
 
 def is_up(path: str) -> bool:
