@@ -2,7 +2,8 @@
 
 Whole process against whole process, interleaved, the median of several. Two shapes: all tasks
 independent, and layers of 50 in which each task waits for three random ones of the layer before.
-Two commands: one that needs no shell and one that does.
+Two commands: one that needs no shell and one that does. The floor is a loop in Python that starts
+the same commands and waits for them, and does nothing else.
 
     python benchmarks/commands.py [--tasks 6000] [--jobs 2] [--rounds 5]
 """
@@ -22,6 +23,8 @@ from pathlib import Path
 from timing import wall
 
 Edges = list[list[int]]
+
+FLOOR = Path(__file__).with_name("floor.py")
 
 LAYER = 50
 PREDECESSORS = 3
@@ -78,6 +81,7 @@ def measure(shape: str, command: str, tasks: int, jobs: int, rounds: int) -> dic
         "ours": [sys.executable, "-m", "parallel_workers", "run", "work.json", "--no-journal"],
         "ninja": [ninja if os.path.exists(ninja) else "ninja"],
         "make": ["make"],
+        "floor": [sys.executable, str(FLOOR), str(tasks), command],
     }
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -105,7 +109,8 @@ def main() -> None:
         sys.exit("make is not installed")
     print(f"{options.tasks} commands, -j{options.jobs}, median of {options.rounds} rounds")
     print("µs a task; the ratios are ours to theirs, with the most they may be")
-    print(f"{'command':14}{'shape':8}{'ours':>7}{'ninja':>7}{'make':>7}   {'/ninja':14}{'/make'}")
+    names = "".join(f"{name:>7}" for name in ("ours", "ninja", "make", "floor"))
+    print(f"{'command':14}{'shape':8}{names}   {'/ninja':14}{'/make':14}floor/make")
     for command, (most_ninja, most_make) in TARGETS.items():
         for shape in SHAPES:
             times = measure(shape, command, options.tasks, options.jobs, options.rounds)
@@ -113,7 +118,8 @@ def main() -> None:
             print(
                 f"{command:14}{shape:8}{costs}   "
                 f"{times['ours'] / times['ninja']:.2f} ({most_ninja:.2f})   "
-                f"{times['ours'] / times['make']:.2f} ({most_make:.2f})",
+                f"{times['ours'] / times['make']:.2f} ({most_make:.2f})   "
+                f"{times['floor'] / times['make']:.2f}",
                 flush=True,
             )
 
