@@ -327,7 +327,7 @@ class Run:
 
     def _cancel_workers(self) -> None:
         if self._workers is not None:
-            self._workers.cancel()
+            self._workers.cancel(self._driver.running())
 
     def attend(self) -> None:
         """Begin, and wait for the end: Ctrl-C ends it in order, twice at once.

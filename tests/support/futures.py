@@ -1,7 +1,7 @@
 """An executor as somebody else would write it, by what the docstring of `executors` says alone."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
@@ -27,7 +27,7 @@ class Futures:
         self._thread = threading.Thread(target=self._serve, name="futures", daemon=True)
         self._thread.start()
 
-    def cancel(self) -> None:
+    def cancel(self, tasks: Collection[int]) -> None:
         pass
 
     def join(self) -> None:

@@ -29,7 +29,7 @@ tells the listeners what a stop has ended. When `driver.over` is set after a `ta
 nothing more to do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from parallel_workers.bodies import Body
@@ -39,10 +39,14 @@ from parallel_workers.driver import Driver
 class Workers(Protocol):
     """What an executor has made for one run."""
 
-    def cancel(self) -> None:
-        """End the attempts under way, as far as that can be; the driver has been stopped.
+    def cancel(self, tasks: Collection[int]) -> None:
+        """End attempts under way, as far as that can be, and return at once.
 
-        What is ended has failed with `Cancelled`. Any thread may call this, and more than once.
+        What is ended has failed with `Cancelled`. Any thread may call this, and more than once; the
+        driver is stopped or closing by then.
+
+        Args:
+            tasks: The tasks whose attempts are meant; some may have ended, or not have begun.
         """
 
     def join(self) -> None:

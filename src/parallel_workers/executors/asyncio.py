@@ -10,7 +10,7 @@ What has ended is collected until the loop comes to it, and handed to the driver
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -99,12 +99,12 @@ class OwnLoop:
         except KeyboardInterrupt:
             # The thread may have begun, and nobody will hold this to cancel it.
             driver.stop()
-            self.cancel()
+            self.cancel(driver.running())
             raise
 
-    def cancel(self) -> None:
-        """Cancel the coroutines under way."""
-        self._attempts.cancel()
+    def cancel(self, tasks: Collection[int]) -> None:
+        """Cancel the coroutines of these tasks."""
+        self._attempts.cancel(tasks)
 
     def join(self) -> None:
         """Wait until the loop is closed, and all threads are gone."""
@@ -156,14 +156,15 @@ class Attempts:
         self._returned: list[int] = []
         self._unawaited: dict[int, _Unawaited] = {}
         self._ended: list[int] = []
-        self._stepping = self._cancelled = False
+        self._cancelled: set[int] = set()
+        self._stepping = False
         self.over: asyncio.Future[None] = loop.create_future()
         driver.on_change = partial(self._call, self._step_soon)
         self._step_soon()
 
-    def cancel(self) -> None:
-        """Cancel the coroutines under way. Any thread may call this."""
-        self._call(self._cancel)
+    def cancel(self, tasks: Collection[int]) -> None:
+        """Cancel the coroutines of these tasks. Any thread may call this."""
+        self._call(self._cancel, tasks)
 
     def join(self) -> None:
         """Wait until the threads are gone."""
@@ -175,10 +176,11 @@ class Attempts:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(callback, *args)
 
-    def _cancel(self) -> None:
-        self._cancelled = True
-        for attempt in self._tasks.values():
-            attempt.cancel()
+    def _cancel(self, tasks: Collection[int]) -> None:
+        # A function in a thread may yet give a coroutine.
+        self._cancelled.update(tasks)
+        for task in self._tasks.keys() & tasks:
+            self._tasks[task].cancel()
         self._step_soon()
 
     def _step_soon(self) -> None:
@@ -283,7 +285,7 @@ class Attempts:
         returned, self._returned = self._returned, []
         for task in returned:
             self._begin(task, self._unawaited[task].context)
-            if self._cancelled:
+            if task in self._cancelled:
                 self._tasks[task].cancel()
         self._begun += returned
 

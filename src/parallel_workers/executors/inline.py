@@ -5,7 +5,7 @@ cannot end a function here; one that took longer has timed out when it returns.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from parallel_workers.bodies import Body, refuse_coroutines
 from parallel_workers.driver import Driver
@@ -52,7 +52,7 @@ class InlineExecutor:
 class Done:
     """Workers that are gone already."""
 
-    def cancel(self) -> None:
+    def cancel(self, tasks: Collection[int]) -> None:
         """Do nothing: nothing runs."""
 
     def join(self) -> None:

@@ -17,7 +17,7 @@ import contextlib
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from select import POLLIN, POLLOUT, poll
 
 from parallel_workers.bodies import Body, CommandBody, arrived, layers, refuse_coroutines
@@ -115,7 +115,7 @@ class Processes:
         # A command must not be taken ahead of its start, and only the driver knows what comes next.
         self._only_functions = None not in driver.plan.functions
         self._typical = 2 * AHEAD
-        self._cancelled = False
+        self._cancelled: set[int] = set()
         self._closing = False
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -156,9 +156,9 @@ class Processes:
         if why is not None:
             raise UsageError(f"{NO_WORKER}: {why}")
 
-    def cancel(self) -> None:
-        """Kill the workers that run something: those tasks are cancelled."""
-        self._cancelled = True
+    def cancel(self, tasks: Collection[int]) -> None:
+        """Kill the workers that run one of these tasks."""
+        self._cancelled.update(tasks)
         self._wake()
 
     def join(self) -> None:
@@ -202,8 +202,8 @@ class Processes:
         started = driver.take(ended, self._room(), ahead=not self._only_functions)
         self._under_way += len(started)
         self._queue(started)
-        if driver.stopped and self._cancelled:
-            self._kill_all(Cancelled("cancelled"))
+        if self._closing:
+            self._kill_cancelled()
         return not driver.over.is_set()
 
     def _room(self) -> int:
@@ -255,10 +255,11 @@ class Processes:
             self._under_way -= len(tasks)
             self._driver.take_back(tasks)
 
-    def _kill_all(self, error: BaseException) -> None:
+    def _kill_cancelled(self) -> None:
+        """Kill workers whose task is to be cancelled; what had not begun was taken back before."""
         for worker in self._workers:
-            if worker.given and worker.ending is None:
-                worker.ending = error
+            if not self._cancelled.isdisjoint(worker.given) and worker.ending is None:
+                worker.ending = Cancelled("cancelled")
                 worker.kill()
 
     def _fail_all(self, error: BaseException) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from parallel_workers.bodies import Body, refuse_coroutines
 from parallel_workers.driver import Driver
@@ -51,7 +51,7 @@ class Threads:
         for task in driver.plan.timeouts:
             self._bodies[task] = self._deadlines.limited(task, self._bodies[task])
 
-    def cancel(self) -> None:
+    def cancel(self, tasks: Collection[int]) -> None:
         """Do nothing: no thread of Python can be ended from outside."""
 
     def join(self) -> None:

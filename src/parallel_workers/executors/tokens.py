@@ -7,7 +7,7 @@ ready, and the driver for a task when there is one.
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from select import POLLIN, poll
 from socket import socketpair
 
@@ -67,7 +67,7 @@ class TokenWorkers:
         except RuntimeError:
             raise no_thread("beside the first") from None
 
-    def cancel(self) -> None:
+    def cancel(self, tasks: Collection[int]) -> None:
         """Do nothing: no thread of Python can be ended from outside."""
 
     def join(self) -> None:
