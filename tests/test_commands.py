@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ class Bench:
         self.children = Children(grace=0.2)
         (directory / "logs").mkdir()
         self.logs = KeptLogs(str(directory / "logs"))
-        self._runner = CommandRunner(self.children, self.logs, ENV)
+        self.runner = CommandRunner(self.children, self.logs, ENV)
 
     def attempt(
         self,
@@ -57,11 +58,11 @@ class Bench:
         own = {key.encode(): value.encode() for key, value in (env or {}).items()}
         text = command if isinstance(command, str) else " ".join(command)
         where = None if cwd is None else str(cwd)
-        prepared = Command(text, words_of(command), where, own, timeout, "1-task")
+        prepared = Command(text, words_of(command), where, own, timeout, "1-task", 0)
         # In a run no attempt has the log of another.
         with contextlib.suppress(NotADirectoryError):
             (self.directory / "logs" / f"1-task.{attempt}.log").unlink(missing_ok=True)
-        return attempt_with(self._runner, prepared, attempt)
+        return attempt_with(self.runner, prepared, attempt)
 
     def output(self, command: str | tuple[str, ...], **options: object) -> str:
         """What a command writes that must succeed."""
@@ -266,6 +267,60 @@ def test_once_all_are_told_to_end_what_does_not_succeed_is_cancelled(bench: Benc
     assert bench.attempt(("no-such-program",))[0] is Outcome.CANCELLED
 
 
+# Cancelling
+
+
+def test_a_command_is_cancelled_while_it_runs(bench: Bench) -> None:
+    up = bench.directory / "up"
+
+    def cancel() -> None:
+        until(up.exists)
+        bench.runner.cancel([0, 1])
+
+    other = threading.Thread(target=cancel)
+    other.start()
+    outcome, result = bench.attempt(f"touch {up}; sleep 60")
+    other.join()
+    assert (outcome, result.ending) == (Outcome.CANCELLED, "killed by SIGTERM")
+
+
+def test_a_command_that_ends_well_when_it_is_cancelled_has_succeeded(bench: Bench) -> None:
+    up = bench.directory / "up"
+
+    def cancel() -> None:
+        until(up.exists)
+        bench.runner.cancel([0])
+
+    other = threading.Thread(target=cancel)
+    other.start()
+    outcome, _ = bench.attempt(f"trap 'exit 0' TERM; touch {up}; while :; do sleep 0.02; done")
+    other.join()
+    assert outcome is Outcome.SUCCEEDED
+
+
+def test_a_command_that_is_cancelled_before_it_starts_does_not_start(bench: Bench) -> None:
+    bench.runner.cancel([0])
+    outcome, result = bench.attempt("touch here", cwd=bench.directory)
+    assert (outcome, result.ending) == (Outcome.CANCELLED, "cancelled before it was started")
+    assert not (bench.directory / "here").exists()
+
+
+def test_a_command_that_is_cancelled_while_it_is_started_is_ended(tmp_path: Path) -> None:
+    class Starting(Children):
+        def spawn(self, *arguments: Any) -> int:
+            pid = super().spawn(*arguments)
+            runner.cancel([0])
+            return pid
+
+    (tmp_path / "logs").mkdir()
+    children = Starting(grace=0.2)
+    runner = CommandRunner(children, KeptLogs(str(tmp_path / "logs")), ENV)
+    command = Command("sleep 60", words_of("sleep 60"), None, {}, None, "1-task", 0)
+    outcome, result = attempt_with(runner, command, 1)
+    assert (outcome, result.status) == (Outcome.CANCELLED, -signal.SIGTERM)
+    children.close()
+
+
 LEAVERS = {
     "in its group": "({0}) & until [ -e up ]; do sleep 0.02; done",
     "in a group of its own": "timeout 300 sh -c '{0}' & until [ -e up ]; do sleep 0.02; done",
@@ -281,7 +336,7 @@ def test_late_output_of_what_a_task_left_goes_to_no_other_task(tmp_path: Path, w
     runner = CommandRunner(children, PassingLogs(str(tmp_path / "logs")), ENV)
 
     def attempt(text: str, log: str) -> CommandResult:
-        return runner.run(Command(text, words_of(text), str(tmp_path), {}, None, log), 1)
+        return runner.run(Command(text, words_of(text), str(tmp_path), {}, None, log, 0), 1)
 
     late = "touch up; until [ -e go ]; do sleep 0.02; done; echo late; touch done"
     attempt(LEAVERS[way].format(late), "leaver")

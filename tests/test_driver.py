@@ -282,6 +282,38 @@ def test_a_slow_listener_holds_up_who_tells_it_and_nobody_else() -> None:
     ]
 
 
+def closed_with(driver: Driver, *ends: int) -> list[list[int]]:
+    """Tell of ends, and return what is told of the failure that lets nothing new start."""
+    told: list[list[int]] = []
+    driver.on_failure = told.append
+    driver.take(ends, 0)
+    driver.take((), 3)
+    return told
+
+
+def cleaning() -> tuple[Driver, dict[str, int], list[int]]:
+    """A run of which all but `later` is under way, and `clean` runs always."""
+    graph = graph_of(bad=[], other=[])
+    graph.add("clean", always=True)
+    graph.add("later", after=["other"])
+    driver, plan = driver_of(graph)
+    driver.begin("r")
+    return driver, plan.by_name, driver.take((), 3)
+
+
+def test_a_failure_that_closes_the_run_tells_what_is_under_way_and_not_to_run_always() -> None:
+    driver, tasks, started = cleaning()
+    assert len(started) == 3
+    bad = ended(driver, tasks["bad"], Outcome.FAILED)
+    assert closed_with(driver, bad) == [[tasks["other"]]]
+
+
+def test_a_failure_after_a_stop_tells_nothing() -> None:
+    driver, tasks, _ = cleaning()
+    driver.stop()
+    assert closed_with(driver, ended(driver, tasks["bad"], Outcome.FAILED)) == []
+
+
 @pytest.mark.parametrize("workers", [2, 5])
 def test_many_workers_tell_everything_once_and_in_order(workers: int) -> None:
     told = Told()

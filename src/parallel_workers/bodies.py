@@ -333,6 +333,7 @@ def _prepare(plan: Plan, task: int, command: CommandText, passed: Mapping[bytes,
         env=_environment(definition, name, plan.positions[task], passed),
         timeout=definition.timeout,
         log=log_name(task + 1, name),
+        task=task,
     )
 
 

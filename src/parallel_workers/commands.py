@@ -6,10 +6,10 @@ command that needs no shell is executed directly, which halves what it costs.
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, TypeAlias
 
-from parallel_workers.children import Children
+from parallel_workers.children import Children, Ended
 from parallel_workers.errors import AttemptError, Cancelled, CommandFailed, TimedOut
 from parallel_workers.events import CommandResult
 from parallel_workers.logs import Logs
@@ -39,6 +39,7 @@ class Command(NamedTuple):
         env: What the task sets in the environment, beside what every attempt gets.
         timeout: After how many seconds an attempt is ended; None for never.
         log: How its logs are called, without the number of the attempt.
+        task: The number of its task.
     """
 
     text: str
@@ -47,6 +48,7 @@ class Command(NamedTuple):
     env: Mapping[bytes, bytes]
     timeout: float | None
     log: str
+    task: int
 
 
 def shown_command(command: CommandText) -> str:
@@ -111,6 +113,9 @@ class CommandRunner:
         # What every attempt sets anyway is left out of what all of them share.
         self._env = {name: value for name, value in env.items() if name not in _SET_BY_ATTEMPTS}
         self._programs: dict[tuple[str, str | None, bytes | None], str] = {}
+        # Process ids, each with its task, since a number may soon be another's.
+        self._running: set[tuple[int, int]] = set()
+        self._cancelled: set[int] = set()
 
     def run(self, command: Command, attempt: int) -> CommandResult:
         """Attempt a command.
@@ -154,7 +159,7 @@ class CommandRunner:
             timeout: After how many seconds it is ended; None for never.
         """
         command, attempt, pid, log = started
-        ended = self._children.wait(pid, timeout)
+        ended = self._wait(command.task, pid, timeout)
         log, size = self._logs.close(log, command.log, attempt)
         result = CommandResult(
             command.text, ended.status, log, size, cpu=ended.cpu, memory=ended.memory
@@ -182,7 +187,7 @@ class CommandRunner:
             pid = self._spawn(command, attempt, os.devnull)
         except _NotStartedError as error:
             raise self.refusal(command, attempt, f"{what}: {error}") from None
-        ended = self._children.wait(pid, command.timeout)
+        ended = self._wait(command.task, pid, command.timeout)
         result = CommandResult(command.text, ended.status, os.devnull, 0, cpu=ended.cpu)
         if ended.timed_out:
             raise TimedOut(f"{what}: {command.text}: timed out", result)
@@ -204,24 +209,40 @@ class CommandRunner:
         """End a command and all that it started, in its own time; whoever waits for it is told."""
         self._children.end(started.pid)
 
-    @property
-    def ending(self) -> bool:
-        """Whether all commands have been told to end."""
-        return self._children.ending
-
     def clock(self) -> float:
         """Return the seconds, from any start, in which commands could run."""
         return self._children.clock()
 
+    def cancel(self, tasks: Collection[int]) -> None:
+        """End the commands of tasks, also of those that are just being started; return at once.
+
+        Args:
+            tasks: The tasks; none of them will be attempted again.
+        """
+        self._cancelled.update(tasks)
+        running = self._running.copy()
+        self._children.end(*[pid for pid, task in running if task in self._cancelled])
+
+    def _wait(self, task: int, pid: int, timeout: float | None) -> Ended:
+        self._running.add((pid, task))
+        if task in self._cancelled:
+            self._children.end(pid)
+        ended = self._children.wait(pid, timeout)
+        self._running.remove((pid, task))
+        return ended
+
     def _not_started(self, command: Command, attempt: int, log: str, why: str) -> AttemptError:
         log, size = self._logs.close(log, command.log, attempt)
-        return self._failure(CommandResult(command.text, None, log, size, why))
+        result = CommandResult(command.text, None, log, size, why)
+        return self._failure(result, cancelled=command.task in self._cancelled)
 
-    def _failure(self, result: CommandResult, *, cancelled: bool = False) -> AttemptError:
+    def _failure(self, result: CommandResult, *, cancelled: bool) -> AttemptError:
         kind = Cancelled if cancelled or self._children.ending else CommandFailed
         return kind(f"{result.command}: {result.ending}", result)
 
     def _spawn(self, command: Command, attempt: int, log: str) -> int:
+        if command.task in self._cancelled:
+            raise _NotStartedError("cancelled before it was started")
         own = {b"PW_ATTEMPT": b"%d" % attempt, **command.env}
         if command.cwd is not None and not os.path.isdir(command.cwd):
             raise _NotStartedError(_why_not_a_directory(command.cwd))

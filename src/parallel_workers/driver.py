@@ -101,6 +101,8 @@ class Driver:
             coming for.
         over: Set when every task has its outcome.
         supervisor: Who is told of services; None where there are none.
+        on_failure: Called once, with the lock held, when a failure lets nothing new start: with
+            the tasks under way that do not run always; None for nobody.
         on_change: Called by whoever else than a worker changes what can start: by a stop, and when
             the delay of an attempt is over. An executor that waits elsewhere than in `step` is
             woken by it, to take back what has not begun, to take what has become ready, and to
@@ -128,6 +130,7 @@ class Driver:
         self.over = threading.Event()
         self.on_change: Callable[[], object] = _nobody_waits
         self.supervisor: Supervisor | None = None
+        self.on_failure: Callable[[list[int]], object] | None = None
         self._frontier = frontier
         self._found_done: set[int] = set()
         self._up: set[int] = set()
@@ -227,7 +230,7 @@ class Driver:
                 self._tell_ended(service)
             self._tell_unstarted()
             if self._frontier.closing:
-                self._empty_hands()
+                self._heed_closing()
             self._heed_services()
             if not self._frontier.unfinished:
                 self._end()
@@ -415,7 +418,7 @@ class Driver:
         if self.plan.services:
             self._heed_services()
         if frontier.closing:
-            self._empty_hands()
+            self._heed_closing()
         if not started:
             if not frontier.unfinished:
                 self._end()
@@ -434,6 +437,16 @@ class Driver:
         for service in frontier.unneeded:
             supervisor.end(service)
         frontier.unneeded.clear()
+
+    def _heed_closing(self) -> None:
+        """Take back what lies in hands, and tell of what is under way if a failure closes the run.
+
+        From then on nothing comes to be under way but what runs always.
+        """
+        self._empty_hands()
+        on_failure, self.on_failure = self.on_failure, None
+        if on_failure is not None and not self._frontier.stopped:
+            on_failure([task for task in self.running() if task not in self.plan.always])
 
     def _set_alarms(self) -> None:
         """See to it that what was delayed is woken."""
