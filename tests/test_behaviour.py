@@ -146,6 +146,49 @@ def test_a_failure_lets_nothing_new_start_and_what_runs_end(run: Run) -> None:
     }
 
 
+@pytest.mark.parametrize("way", [way for way in runs.REAL if way in runs.SIDE_BY_SIDE])
+def test_failing_fast_ends_what_runs_but_not_always(way: str, tmp_path: Path) -> None:
+    """What cannot be ended goes on until the failure has been told of; the rest would for ever."""
+    graph = graph_of(bad=[], slow=[], behind=["slow"])
+    graph.add("clean", always=True)
+    graph.add("last", always=True, after=["slow", "clean"])
+    can_be_ended = way in runs.CANCELS
+    scripts = {
+        "bad": Script(failures=1, until=("slow", "clean")),
+        "slow": Script(until=("never" if can_be_ended else "bad.ended",)),
+        "clean": Script(until=("bad.ended",)),
+    }
+    result = runs.ALL[way](graph, scripts, 3, tmp_path, fail_fast=True)
+    assert result.outcomes == {
+        "bad": "failed",
+        "slow": "cancelled" if can_be_ended else "succeeded",
+        "behind": "skipped",
+        "clean": "succeeded",
+        "last": "succeeded",
+    }
+
+
+@pytest.mark.parametrize("way", [way for way in runs.REAL if way in runs.SIDE_BY_SIDE])
+def test_failing_fast_waits_for_as_many_failures_as_are_allowed(way: str, tmp_path: Path) -> None:
+    graph = graph_of(bad=[], slow=[])
+    graph.add("may", allow_failure=True)
+    graph.add("worse", after=["may"])
+    scripts = {
+        "bad": Script(failures=1, until=("slow",)),
+        "may": Script(failures=1, until=("bad.ended", "slow")),
+        "worse": Script(failures=1, until=("may.ended",)),
+        "slow": Script(until=("never" if way in runs.CANCELS else "worse.ended",)),
+    }
+    result = runs.ALL[way](graph, scripts, 3, tmp_path, fail_fast=True, most=2)
+    assert result.outcomes == {
+        "bad": "failed",
+        "slow": "cancelled" if way in runs.CANCELS else "succeeded",
+        "may": "failed",
+        "worse": "failed",
+    }
+    assert len(result.of("worse")) == 1
+
+
 def test_keeping_going_runs_all_that_does_not_depend_on_a_failure(run: Run) -> None:
     graph = graph_of(bad=[], good=[], behind=["bad"], last=["good"], both=["behind", "last"])
     result = run(graph, {"bad": Script(failures=1)}, jobs=1, most=None)

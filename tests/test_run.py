@@ -476,6 +476,23 @@ def test_a_run_cancelled_before_anything_failed_says_so() -> None:
         run.check()
 
 
+def test_failing_fast_tells_what_it_has_cancelled() -> None:
+    graph = WorkGraph()
+    graph.add("bad", fail)
+    graph.add("slow", command="exec sleep 60")
+    with pytest.raises(RunFailed) as caught:
+        graph.run(jobs=2, fail_fast=True)
+    assert caught.value.subgroup(ValueError) is not None
+    assert caught.value.run.tasks["slow"].outcome in {Outcome.CANCELLED, Outcome.SKIPPED}
+
+
+def test_failing_fast_and_keeping_going_exclude_each_other() -> None:
+    graph = WorkGraph()
+    graph.add("a", int)
+    with pytest.raises(UsageError, match="fail-fast"):
+        graph.run(fail_fast=True, keep_going=True)
+
+
 INTERRUPTED = """
 import threading, time, sys
 from parallel_workers import WorkGraph

@@ -529,6 +529,7 @@ class WorkGraph:
         on: "str | Executor" = "threads",
         keep_going: bool = False,
         max_failures: int | None = None,
+        fail_fast: bool = False,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -544,6 +545,9 @@ class WorkGraph:
                 own; where a loop runs already, await `run_async`), "inline", or an executor.
             keep_going: Whether what does not depend on a failed task goes on.
             max_failures: The same, until so many tasks have failed; None for no such limit.
+            fail_fast: Whether what runs is ended when a failure lets nothing new start: commands
+                and worker processes are told to end, coroutines cancelled. Functions in threads,
+                and tasks that run always, run to their end.
             listen: Called with lists of events, in order, while the run goes on.
             keep: Which values are kept: "all", or those of "leaves", where every other is let go
                 as soon as the last task that reads it has run.
@@ -574,6 +578,7 @@ class WorkGraph:
             on=on,
             keep_going=keep_going,
             max_failures=max_failures,
+            fail_fast=fail_fast,
             listen=listen,
             keep=keep,
             output=output,
@@ -591,6 +596,7 @@ class WorkGraph:
         check: bool = True,
         keep_going: bool = False,
         max_failures: int | None = None,
+        fail_fast: bool = False,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -608,6 +614,7 @@ class WorkGraph:
             check: Whether it is an error if some task does not succeed.
             keep_going: As in `start`.
             max_failures: As in `start`.
+            fail_fast: As in `start`.
             listen: As in `start`.
             keep: As in `start`.
             output: As in `start`.
@@ -633,6 +640,7 @@ class WorkGraph:
             on=on,
             keep_going=keep_going,
             max_failures=max_failures,
+            fail_fast=fail_fast,
             listen=listen,
             keep=keep,
             output=output,
@@ -651,6 +659,7 @@ class WorkGraph:
         check: bool = True,
         keep_going: bool = False,
         max_failures: int | None = None,
+        fail_fast: bool = False,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -671,6 +680,7 @@ class WorkGraph:
             check: As in `run`.
             keep_going: As in `start`.
             max_failures: As in `start`.
+            fail_fast: As in `start`.
             listen: As in `start`; called on the loop.
             keep: As in `start`.
             output: As in `start`.
@@ -701,6 +711,7 @@ class WorkGraph:
             on=loop,
             keep_going=keep_going,
             max_failures=max_failures,
+            fail_fast=fail_fast,
             listen=listen,
             keep=keep,
             output=output,

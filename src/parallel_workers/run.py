@@ -187,6 +187,7 @@ class Run:
         self._driver = driver
         self._begin = begin
         self._workers: Workers | None = None
+        self._cancelled: set[int] = set()
         self._commands = commands
         self._shields = shields
         self._close = beginning.close
@@ -286,6 +287,9 @@ class Run:
             UsageError: The executor cannot do this.
         """
         self._workers = self._begin()
+        # While it began; nobody could be told of them.
+        if self._cancelled:
+            self._workers.cancel(tuple(self._cancelled))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until every task has its outcome.
@@ -325,9 +329,23 @@ class Run:
         if self._commands is not None and not self.over:
             self._commands.end(signum)
 
+    def end_attempts(self, tasks: Collection[int]) -> None:
+        """End what can be ended of attempts that are under way, or about to be; return at once.
+
+        Args:
+            tasks: The tasks, none of which will be attempted again.
+        """
+        if self._commands is not None:
+            self._commands.cancel(tasks)
+        self._cancel_in_workers(tasks)
+
     def _cancel_workers(self) -> None:
+        self._cancel_in_workers(self._driver.running())
+
+    def _cancel_in_workers(self, tasks: Collection[int]) -> None:
+        self._cancelled.update(tasks)
         if self._workers is not None:
-            self._workers.cancel(self._driver.running())
+            self._workers.cancel(tasks)
 
     def attend(self) -> None:
         """Begin, and wait for the end: Ctrl-C ends it in order, twice at once.

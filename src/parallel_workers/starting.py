@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -32,6 +32,7 @@ from parallel_workers.graph import Keep, Listen, Output, WorkGraph
 from parallel_workers.logs import KeptLogs
 from parallel_workers.outputs import Outputs
 from parallel_workers.plan import Plan
+from parallel_workers.policy import most_failures
 from parallel_workers.run import Beginning, Run
 from parallel_workers.state import new_passing_run, remove_run, run_id
 from parallel_workers.wording import at_most, one_line, plural, shorten, shown, suggestion
@@ -61,6 +62,7 @@ def prepare(
     on: Place,
     keep_going: bool,
     max_failures: int | None,
+    fail_fast: bool,
     listen: Listen | None,
     keep: Keep,
     output: Output | None,
@@ -75,10 +77,8 @@ def prepare(
     """
     executor = executor_for(on)
     jobs = checked_jobs(jobs)
-    if keep not in ("all", "leaves"):
-        raise UsageError(f'keep={shown(keep)}: give "all" or "leaves"')
-    if output not in (None, "task"):
-        raise UsageError(f'output={shown(output)}: give "task" to keep what each task prints')
+    most = most_failures(keep_going=keep_going, max_failures=max_failures, fail_fast=fail_fast)
+    _check_keeping(keep, output)
     if resume and journal is None:
         raise UsageError("resume=True needs the journal of the earlier run: journal=PATH")
     plan = graph.compiled()
@@ -86,9 +86,7 @@ def prepare(
     _check_bodies(plan)
     shields = [] if listen is None else [Shield(listen)]
     beginning = _beginning(plan, jobs, journal, resume=resume)
-    frontier = Frontier.of(
-        plan, most_failures=most_failures(keep_going, max_failures), done=beginning.done
-    )
+    frontier = Frontier.of(plan, most_failures=most, done=beginning.done)
     listeners: list[Listener] = [*beginning.listeners, *shields]
     driver = Driver(plan, frontier, jobs, listeners, beginning.done, beginning.earlier)
     for task, value in beginning.values.items():
@@ -111,7 +109,9 @@ def prepare(
 
     graph.runs.append(driver.over)
     outputs = {} if capture is None else capture.outputs
-    return Run(beginning, graph, driver, begin, commands, shields, outputs)
+    run = Run(beginning, graph, driver, begin, commands, shields, outputs)
+    driver.on_failure = run.end_attempts if fail_fast else None
+    return run
 
 
 def _beginning(
@@ -135,21 +135,11 @@ def _capture(plan: Plan, driver: Driver, bodies: list[Body]) -> "Capture":
     return capture
 
 
-def most_failures(keep_going: bool, max_failures: int | None) -> int | None:
-    """Return how many failures there may be before nothing starts any more; None for any number.
-
-    Args:
-        keep_going: Whether failures stop nothing but what depends on them.
-        max_failures: How many do, whatever the other says; None for none.
-
-    Raises:
-        UsageError: The number is no whole number from 1.
-    """
-    if max_failures is None:
-        return None if keep_going else 1
-    if isinstance(max_failures, bool) or not isinstance(max_failures, int) or max_failures < 1:
-        raise UsageError(f"max_failures={shown(max_failures)}: give a whole number, 1 or more")
-    return max_failures
+def _check_keeping(keep: Keep, output: Output | None) -> None:
+    if keep not in ("all", "leaves"):
+        raise UsageError(f'keep={shown(keep)}: give "all" or "leaves"')
+    if output not in (None, "task"):
+        raise UsageError(f'output={shown(output)}: give "task" to keep what each task prints')
 
 
 def checked_jobs(jobs: int | None) -> int:
@@ -257,6 +247,10 @@ class Commands:
         killer = threading.Timer(GRACE, self._children.tell_all, [signal.SIGKILL])
         killer.daemon = True
         killer.start()
+
+    def cancel(self, tasks: Collection[int]) -> None:
+        """End the commands of tasks, none of which will be attempted again; return at once."""
+        self.runner.cancel(tasks)
 
     def close(self) -> None:
         """Let go of what was held open; no command runs any more."""

@@ -1,8 +1,11 @@
 """Policies on the command line: what a failure means, and when it is tried again."""
 
+import signal
 from pathlib import Path
 
-from tests.support.program import run, write_work
+import pytest
+
+from tests.support.program import run, started, write_work
 
 
 def test_a_task_that_may_fail_fails_nothing_else(tmp_path: Path) -> None:
@@ -109,3 +112,103 @@ def test_a_condition_that_takes_too_long_times_out(tmp_path: Path) -> None:
     assert ended.status == 1
     assert "✗ a  timed out after" in ended.output
     assert not (tmp_path / "run").exists()
+
+
+# What a failure ends at once
+
+
+BAD = "until [ -e slow.up ]; do sleep 0.01; done; exit 3"
+"""Fails as soon as the other task has begun."""
+
+STUBBORN = "trap 'touch told' TERM; touch $PW_TASK.up; while :; do sleep 0.02; done"
+"""Can only be killed."""
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param([], id="alone"),
+        pytest.param(["--jobserver", "pipe"], id="with a jobserver"),
+    ],
+)
+def test_failing_fast_ends_what_runs_but_not_always(tmp_path: Path, more: list[str]) -> None:
+    tasks = {
+        "bad": BAD,
+        "slow": f"({STUBBORN}) & wait",
+        "behind": {"command": "touch behind", "after": ["slow"]},
+        "clean": {"command": "until [ -e told ]; do sleep 0.01; done; sleep 0.1", "always": True},
+        "last": {"command": "touch cleaned", "after": ["slow"], "always": True},
+    }
+    write_work(tmp_path, tasks)
+    with started(tmp_path, "run", "-j3", "--fail-fast", "--grace", "0.2", *more) as program:
+        ended = program.end()
+        assert program.left_behind() == []
+    assert (ended.status, ended.errors) == (1, "")
+    assert "1 cancelled: slow" in ended.output
+    assert "1 skipped because of bad" in ended.output
+    assert "2 succeeded, 1 failed, 1 cancelled, 1 skipped in" in ended.output
+    assert (tmp_path / "cleaned").exists()
+    assert not (tmp_path / "behind").exists()
+
+
+def test_a_run_that_failed_fast_goes_on_with_what_it_has_cancelled(tmp_path: Path) -> None:
+    slow = "touch slow.up; [ -e fixed ] || sleep 60"
+    write_work(tmp_path, {"bad": f"[ -e fixed ] || {{ {BAD}; }}", "slow": slow, "done": "true"})
+    assert run(tmp_path, "run", "-j3", "--fail-fast").status == 1
+    (tmp_path / "fixed").touch()
+    ended = run(tmp_path, "run", "--resume")
+    assert ended.status == 0
+    assert "2 succeeded, 1 cached in" in ended.output
+
+
+def test_a_failure_that_is_forgiven_or_one_of_too_few_ends_nothing(tmp_path: Path) -> None:
+    """The slow task ends by itself, though others have failed, or else by the second failure."""
+    tasks = {
+        "may": {"command": "exit 3", "allow-failure": True},
+        "bad": {"command": "exit 3", "after": ["may"]},
+        "slow": "until [ -e go ]; do sleep 0.01; done",
+        "go": {"command": "touch go", "after": ["may"]},
+    }
+    write_work(tmp_path, tasks)
+    ended = run(tmp_path, "run", "-j3", "--fail-fast", "--max-failures", "2")
+    assert ended.status == 1
+    assert "2 succeeded, 1 failed, 1 allowed to fail in" in ended.output
+
+
+def test_the_last_failure_that_is_allowed_ends_what_runs(tmp_path: Path) -> None:
+    tasks = {
+        "one": BAD,
+        "two": {"command": "exit 3", "after": ["one"], "always": True},
+        "slow": "touch slow.up; sleep 60",
+    }
+    write_work(tmp_path, tasks)
+    ended = run(tmp_path, "run", "-j3", "--fail-fast", "--max-failures", "2")
+    assert "0 succeeded, 2 failed, 1 cancelled in" in ended.output
+
+
+def test_an_interrupt_ends_what_failing_fast_has_left(tmp_path: Path) -> None:
+    tasks = {
+        "bad": BAD,
+        "slow": STUBBORN,
+        "clean": {"command": STUBBORN.replace("told", "cleaning"), "always": True},
+    }
+    write_work(tmp_path, tasks)
+    with started(tmp_path, "run", "-j3", "--fail-fast", "--grace", "1h") as program:
+        program.wait_for("slow.up", "clean.up", "told")
+        assert not (tmp_path / "cleaning").exists()
+        program.send(signal.SIGTERM)
+        program.wait_for("cleaning")
+        program.send(signal.SIGINT)
+        ended = program.end()
+        assert program.left_behind() == []
+    assert ended.status == 143
+    assert "0 succeeded, 1 failed, 2 cancelled in" in ended.output
+
+
+def test_failing_fast_and_keeping_going_exclude_each_other(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "touch here"})
+    ended = run(tmp_path, "run", "--fail-fast", "-k")
+    assert (ended.status, ended.output) == (2, "")
+    assert "fail-fast" in ended.errors
+    assert "keep-going" in ended.errors
+    assert not (tmp_path / "here").exists()

@@ -172,6 +172,42 @@ def test_what_a_stop_ends_is_told_at_once(executor: Callable[[], Executor], tmp_
 
 
 @everywhere
+@pytest.mark.parametrize("seconds", [0.0, 0.002, 0.01])
+def test_a_run_that_fails_fast_leaves_nothing_that_can_be_ended(
+    executor: Callable[[], Executor], seconds: float
+) -> None:
+    graph = WorkGraph()
+    graph.add("bad", work.nap_and_fail, seconds, duration=3)
+    for number in range(3):
+        graph.add(f"command {number}", command="exec sleep 60", duration=2)
+    graph.add("clean", command="true", always=True)
+    graph.map("behind", work.same, range(20))
+    run = graph.start(on=executor(), jobs=3, fail_fast=True)
+    assert run.wait(20)
+    assert run.outcomes.total() == len(graph)
+    assert run.outcomes[Outcome.FAILED] == 1
+    assert run.tasks["clean"].outcome is Outcome.SUCCEEDED
+
+
+class Late:
+    """Starts workers, and has them only after a failure has closed the run."""
+
+    def start(self, driver: Driver, bodies: Sequence[Body]) -> Workers:
+        workers = ProcessesExecutor().start(driver, bodies)
+        wait_until(lambda: driver.closing)
+        return workers
+
+
+def test_what_runs_is_ended_though_its_executor_was_still_starting(tmp_path: Path) -> None:
+    graph = WorkGraph()
+    begun = tmp_path / "begun"
+    graph.add("slow", work.note_and_wait, str(begun), str(tmp_path / "never"))
+    graph.add("bad", work.wait_and_fail, str(begun))
+    run = graph.run(on=Late(), jobs=2, fail_fast=True, check=False)
+    assert run.outcomes == {Outcome.FAILED: 1, Outcome.CANCELLED: 1}
+
+
+@everywhere
 @pytest.mark.parametrize("moment", [0.0, 0.001, 0.005, 0.02])
 def test_a_run_that_is_cancelled_at_any_moment_ends_and_tells_it(
     executor: Callable[[], Executor], moment: float

@@ -115,6 +115,7 @@ def run_really(
     *,
     most: int | None = 1,
     watched: bool = True,
+    fail_fast: bool = False,
 ) -> Result:
     events: list[Event] = []
 
@@ -127,7 +128,7 @@ def run_really(
     graph = graph.needed(graph.numbers)
     prepare(graph, scripts, directory)
     listener = listen if watched else None
-    failures = {"keep_going": most is None, "max_failures": most}
+    failures = {"keep_going": most is None, "max_failures": most, "fail_fast": fail_fast}
     run = execute(graph, jobs=jobs, check=False, listen=listener, **failures)
     outcomes = {name: str(task.outcome) for name, task in run.tasks.items()}
     attempts = {name: task.attempts for name, task in run.tasks.items()}
@@ -138,7 +139,8 @@ def run_really(
 
 def _traces_of(name: str, directory: Path) -> list[Trace]:
     times = noted(name, directory)
-    pairs = zip(times[::2], times[1::2], strict=True)
+    # An attempt that was ended has not noted its end.
+    pairs = zip(times[::2], times[1::2], strict=False)
     return [Trace(name, number, *pair) for number, pair in enumerate(pairs, 1)]
 
 
@@ -221,6 +223,9 @@ REAL = [name for name in ALL if name != "simulated"]
 
 SIDE_BY_SIDE = [name for name in ALL if name != "inline"]
 """The ways in which tasks run side by side, if they may."""
+
+CANCELS = ["processes", "coroutines", "run_async", "commands"]
+"""The ways in which an attempt can be ended from outside."""
 
 
 def told_of(events: list[Event], task: str) -> list[str]:

@@ -71,6 +71,16 @@ def fail(message: str) -> NoReturn:
     raise ValueError(message)
 
 
+def nap_and_fail(seconds: float) -> NoReturn:
+    time.sleep(seconds)
+    raise ValueError("after a nap")
+
+
+def wait_and_fail(path: str) -> NoReturn:
+    wait_for(path)
+    raise ValueError("after a wait")
+
+
 def print_and_call(text: str, function: Callable[..., Any], *args: Any) -> Any:
     print(text)
     return function(*args)

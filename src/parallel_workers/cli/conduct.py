@@ -40,6 +40,7 @@ def conduct(
     events_only: bool,
     jobs: int,
     most_failures: int | None,
+    fail_fast: bool,
     grace: float,
     rerun: Callable[[str], str],
     jobserver: "Jobserver | None" = None,
@@ -54,6 +55,7 @@ def conduct(
         events_only: Whether standard output is for those alone.
         jobs: How many may run at once; 0 for no limit.
         most_failures: How many failures let nothing new start; None for none.
+        fail_fast: Whether what runs is ended then, but for tasks that run always.
         grace: Seconds that a command has to end when it is told to.
         rerun: Returns, for the name of a task, the line that runs it again.
         jobserver: The jobserver that the run takes part in; None for none.
@@ -88,6 +90,7 @@ def conduct(
     marks = {b"PW_RUN": keeping.run.encode(), b"PW_RUNNER": guardian.mark.encode()}
     shared = {} if jobserver is None else jobserver.env
     runner = CommandRunner(children, keeping.logs, {**os.environb, **shared, **marks})
+    driver.on_failure = runner.cancel if fail_fast else None
     passing = Outputs(plan, keeping.place, keeping.done)
     bodies = command_bodies(plan, dict(enumerate(commands)), runner, driver, passing)
     # From here on only what the run itself makes is worth walking through.

@@ -35,6 +35,7 @@ from parallel_workers.errors import ParallelWorkersError, UsageError
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
+from parallel_workers.policy import most_failures
 from parallel_workers.state import STATE_DIRECTORY, remove_run
 from parallel_workers.wording import one_line, shorten
 
@@ -98,6 +99,9 @@ def _repeat(option: str, args: Sequence[str]) -> list[str]:
     metavar="N",
     help="Go on like that until N tasks have failed.",
 )
+@click.option(
+    "--fail-fast", is_flag=True, help="When a failure stops the run, end at once what runs."
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would run, and run nothing.")
 @click.option("-C", "--directory", metavar="DIR", help="Go to DIR first.")
 @click.option(
@@ -159,6 +163,7 @@ def command(
     seed: int | None,
     keep_going: bool,
     max_failures: int | None,
+    fail_fast: bool,
     dry_run: bool,
     directory: str | None,
     settings: tuple[str, ...],
@@ -190,6 +195,7 @@ def command(
     """
     what = {"--command": template, "--programs": programs, "--recorded-commands": recorded or None}
     _refuse_two(what)
+    most = most_failures(keep_going=keep_going, max_failures=max_failures, fail_fast=fail_fast)
     if directory is not None:
         _go_to(directory)
     path, names = _find_input(file_and_tasks, again)
@@ -241,7 +247,8 @@ def command(
         events=stream,
         events_only=events == "-",
         jobs=jobs,
-        most_failures=max_failures or (None if keep_going else 1),
+        most_failures=most,
+        fail_fast=fail_fast,
         grace=grace,
         rerun=rerun,
         jobserver=jobserver,
