@@ -1,5 +1,6 @@
 """Runs from Python: values, outcomes, errors, waiting, cancelling, what is kept."""
 
+import asyncio
 import contextlib
 import contextvars
 import gc
@@ -32,6 +33,7 @@ from parallel_workers.errors import (
     UsageError,
 )
 from parallel_workers.events import Event, RunEnded, RunStarted, TaskEnded, TaskStarted
+from tests.support.program import until
 
 
 def fail(message: str = "no") -> None:
@@ -491,6 +493,91 @@ def test_failing_fast_and_keeping_going_exclude_each_other() -> None:
     graph.add("a", int)
     with pytest.raises(UsageError, match="fail-fast"):
         graph.run(fail_fast=True, keep_going=True)
+
+
+# The time limit of a run
+
+
+ENDED_LATE = "its time limit of 50 ms ended the run: 1 of 2 tasks failed, 1 skipped"
+
+
+def slow_graph() -> WorkGraph:
+    graph = WorkGraph()
+    graph.add("slow", command="exec sleep 60")
+    graph.add("behind", print, after=["slow"])
+    return graph
+
+
+@pytest.mark.parametrize("on", ["threads", "processes", "asyncio"])
+def test_a_time_limit_ends_a_run_and_is_told_as_the_reason(on: str) -> None:
+    with pytest.raises(RunFailed, match=ENDED_LATE) as caught:
+        slow_graph().run(on=on, timeout=0.05)
+    [error] = caught.value.exceptions
+    assert isinstance(error, Cancelled)
+    assert caught.value.run.timed_out
+    assert caught.value.run.outcomes == {Outcome.CANCELLED: 1, Outcome.SKIPPED: 1}
+
+
+def test_a_time_limit_ends_a_run_that_was_started() -> None:
+    run = slow_graph().start(timeout=0.05)
+    assert run.wait(20)
+    assert run.timed_out
+    with pytest.raises(RunFailed, match=ENDED_LATE):
+        run.check()
+
+
+def test_a_time_limit_ends_coroutines_on_the_running_loop() -> None:
+    graph = WorkGraph()
+    graph.add("slow", asyncio.sleep, 60)
+    graph.add("behind", print, after=["slow"])
+    with pytest.raises(RunFailed, match=ENDED_LATE):
+        asyncio.run(graph.run_async(timeout=0.05))
+
+
+def test_a_function_that_outlasts_the_time_limit_is_waited_for_and_the_last() -> None:
+    go = threading.Event()
+    graph = WorkGraph()
+    graph.add("first", go.wait, 20)
+    graph.add("second", print, after=["first"])
+    run = graph.start(timeout=0.05, jobs=1)
+    until(lambda: run.tasks["second"].outcome is Outcome.SKIPPED)
+    go.set()
+    assert run.wait(20)
+    with pytest.raises(RunFailed, match="50 ms ended the run: 0 of 2 tasks failed") as caught:
+        run.check()
+    assert str(caught.value.exceptions[0]) == "its time limit of 50 ms ended the run"
+
+
+def test_a_time_limit_ends_a_run_inline_between_two_functions() -> None:
+    graph = WorkGraph()
+    graph.add("first", time.sleep, 0.2)
+    graph.add("second", print, after=["first"])
+    run = graph.run(on="inline", timeout=0.05, check=False)
+    assert run.timed_out
+    assert run.outcomes == {Outcome.SUCCEEDED: 1, Outcome.SKIPPED: 1}
+
+
+def test_a_run_within_its_time_limit_leaves_no_thread_behind() -> None:
+    graph = WorkGraph()
+    graph.add("a", int)
+    run = graph.run(timeout=3600)
+    assert (run.succeeded, run.timed_out) == (True, False)
+    until(lambda: all(thread.name != "time limit" for thread in threading.enumerate()))
+
+
+def test_a_time_limit_after_a_run_was_cancelled_is_not_the_reason() -> None:
+    run = slow_graph().start(timeout=0.2)
+    run.cancel()
+    assert run.wait(20)
+    assert not run.timed_out
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, "5m", float("nan"), float("inf"), 1e12])
+def test_what_is_no_time_limit_is_refused(limit: Any) -> None:
+    graph = WorkGraph()
+    graph.add("a", int)
+    with pytest.raises(UsageError, match=r"timeout=.*: give seconds"):
+        graph.run(timeout=limit)
 
 
 INTERRUPTED = """

@@ -530,6 +530,7 @@ class WorkGraph:
         keep_going: bool = False,
         max_failures: int | None = None,
         fail_fast: bool = False,
+        timeout: float | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -548,6 +549,8 @@ class WorkGraph:
             fail_fast: Whether what runs is ended when a failure lets nothing new start: commands
                 and worker processes are told to end, coroutines cancelled. Functions in threads,
                 and tasks that run always, run to their end.
+            timeout: After how many seconds the whole run is ended, as `Run.cancel` does it; None
+                for no such limit.
             listen: Called with lists of events, in order, while the run goes on.
             keep: Which values are kept: "all", or those of "leaves", where every other is let go
                 as soon as the last task that reads it has run.
@@ -579,6 +582,7 @@ class WorkGraph:
             keep_going=keep_going,
             max_failures=max_failures,
             fail_fast=fail_fast,
+            timeout=timeout,
             listen=listen,
             keep=keep,
             output=output,
@@ -597,6 +601,7 @@ class WorkGraph:
         keep_going: bool = False,
         max_failures: int | None = None,
         fail_fast: bool = False,
+        timeout: float | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -615,6 +620,7 @@ class WorkGraph:
             keep_going: As in `start`.
             max_failures: As in `start`.
             fail_fast: As in `start`.
+            timeout: As in `start`.
             listen: As in `start`.
             keep: As in `start`.
             output: As in `start`.
@@ -641,6 +647,7 @@ class WorkGraph:
             keep_going=keep_going,
             max_failures=max_failures,
             fail_fast=fail_fast,
+            timeout=timeout,
             listen=listen,
             keep=keep,
             output=output,
@@ -660,6 +667,7 @@ class WorkGraph:
         keep_going: bool = False,
         max_failures: int | None = None,
         fail_fast: bool = False,
+        timeout: float | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -681,6 +689,7 @@ class WorkGraph:
             keep_going: As in `start`.
             max_failures: As in `start`.
             fail_fast: As in `start`.
+            timeout: As in `start`.
             listen: As in `start`; called on the loop.
             keep: As in `start`.
             output: As in `start`.
@@ -712,6 +721,7 @@ class WorkGraph:
             keep_going=keep_going,
             max_failures=max_failures,
             fail_fast=fail_fast,
+            timeout=timeout,
             listen=listen,
             keep=keep,
             output=output,

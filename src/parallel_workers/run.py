@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import sys
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from parallel_workers.driver import Driver
+from parallel_workers.durations import format_duration
 from parallel_workers.errors import (
     Cancelled,
     GraphError,
@@ -21,6 +23,7 @@ from parallel_workers.errors import (
 )
 from parallel_workers.events import GOOD, LET_GO, CommandResult, Event, Listener, Outcome, TaskEnded
 from parallel_workers.executors import Workers
+from parallel_workers.executors.attempts import no_thread
 from parallel_workers.graph import WorkGraph
 from parallel_workers.tasks import Task, TaskGroup
 from parallel_workers.wording import at_most, plural, shorten, suggestion
@@ -169,6 +172,7 @@ class Run:
         id: Its id; ids sort by time.
         graph: What is run.
         outputs: By the number of a task in the plan, its output, if that is kept.
+        timed_out: Whether its time limit has ended it.
     """
 
     def __init__(
@@ -184,6 +188,8 @@ class Run:
         self.id = beginning.run
         self.graph = graph
         self.outputs = outputs
+        self.timed_out = False
+        self._timeout: float | None = None
         self._driver = driver
         self._begin = begin
         self._workers: Workers | None = None
@@ -290,6 +296,23 @@ class Run:
         # While it began; nobody could be told of them.
         if self._cancelled:
             self._workers.cancel(tuple(self._cancelled))
+
+    def limit(self, seconds: float) -> None:
+        """Have the run ended if it is not over after some seconds; it has just begun.
+
+        Raises:
+            UsageError: The system allows no thread.
+        """
+        self._timeout = seconds
+        try:
+            threading.Thread(target=self._end_late, name="time limit", daemon=True).start()
+        except RuntimeError:
+            raise no_thread("for the time limit of the run") from None
+
+    def _end_late(self) -> None:
+        if not self._driver.over.wait(self._timeout) and not self._driver.stopped:
+            self.timed_out = True
+            self.cancel()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until every task has its outcome.
@@ -410,7 +433,11 @@ class Run:
         message = f"{len(failed):,} of {plural(len(names), 'task')} failed"
         if skipped:
             message += f", {skipped:,} skipped"
-        failure = RunFailed(message, errors or [Cancelled("the run was cancelled")])
+        why = "the run was cancelled"
+        if self.timed_out and self._timeout is not None:
+            why = f"its time limit of {format_duration(self._timeout)} ended the run"
+            message = f"{why}: {message}"
+        failure = RunFailed(message, errors or [Cancelled(why)])
         failure.run = self
         raise failure
 

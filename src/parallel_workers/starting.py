@@ -24,6 +24,7 @@ from parallel_workers.children import Children
 from parallel_workers.commands import CommandRunner, CommandText
 from parallel_workers.cores import usable_cores
 from parallel_workers.driver import Driver
+from parallel_workers.durations import LONGEST
 from parallel_workers.errors import GraphError, UsageError
 from parallel_workers.events import Event, Listener, Outcome
 from parallel_workers.executors import Executor, Workers
@@ -63,6 +64,7 @@ def prepare(
     keep_going: bool,
     max_failures: int | None,
     fail_fast: bool,
+    timeout: float | None,
     listen: Listen | None,
     keep: Keep,
     output: Output | None,
@@ -78,6 +80,7 @@ def prepare(
     executor = executor_for(on)
     jobs = checked_jobs(jobs)
     most = most_failures(keep_going=keep_going, max_failures=max_failures, fail_fast=fail_fast)
+    _check_timeout(timeout)
     _check_keeping(keep, output)
     if resume and journal is None:
         raise UsageError("resume=True needs the journal of the earlier run: journal=PATH")
@@ -99,6 +102,8 @@ def prepare(
     def begin() -> Workers:
         try:
             driver.begin(beginning.run)
+            if timeout is not None:
+                run.limit(timeout)
             return executor.start(driver, bodies)
         except BaseException:
             driver.stop()
@@ -140,6 +145,17 @@ def _check_keeping(keep: Keep, output: Output | None) -> None:
         raise UsageError(f'keep={shown(keep)}: give "all" or "leaves"')
     if output not in (None, "task"):
         raise UsageError(f'output={shown(output)}: give "task" to keep what each task prints')
+
+
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is None:
+        return
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not number or not 0 < timeout <= LONGEST:
+        raise UsageError(
+            f"timeout={shown(timeout)}: give seconds, more than 0 and at most ten years; or None "
+            "for no limit"
+        )
 
 
 def checked_jobs(jobs: int | None) -> int:

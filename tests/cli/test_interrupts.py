@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import termios
+import time
 from functools import partial
 from pathlib import Path
 
@@ -137,6 +138,71 @@ def _pending(pid: int) -> int:
     """Return the signals that a process has been sent and that have not reached it."""
     status = Path(f"/proc/{pid}/status").read_text()
     return sum(int(bits, 16) for bits in re.findall(r"(?:Sig|Shd)Pnd:\s*(\w+)", status))
+
+
+TIME_OVER = "warning: the run was ended by its time limit: --timeout "
+
+
+def test_a_time_limit_ends_a_run_in_order_and_says_so(tmp_path: Path) -> None:
+    tasks = {
+        "one": {"command": PATIENT, "duration": 5},
+        "clean": {"command": PATIENT, "always": True},
+        "later": "true",
+    }
+    write_work(tmp_path, tasks)
+    with started(tmp_path, "run", "-j2", "--timeout", "0.5s") as program:
+        ended = program.end()
+        assert nothing_left(program)
+    assert (ended.status, ended.errors) == (124, f"{TIME_OVER}'500 ms'\n")
+    assert "2 cancelled: one, clean" in ended.output
+    assert ended.output.splitlines()[-1].startswith("0 succeeded, 2 cancelled, 1 skipped in")
+    recorded = json.loads(run(tmp_path, "show", "last", "--json").output)
+    assert recorded["outcome"] == "cancelled"
+
+
+def test_a_run_goes_on_that_its_time_limit_has_ended(tmp_path: Path) -> None:
+    slow = "touch slow.up; [ -e faster ] || sleep 60"
+    write_work(tmp_path, {"done": "true", "slow": {"command": slow, "after": ["done"]}})
+    assert run(tmp_path, "run", "--timeout", "0.5").status == 124
+    (tmp_path / "faster").touch()
+    ended = run(tmp_path, "run", "--resume", "--timeout", "1h")
+    assert (ended.status, ended.errors) == (0, "")
+    assert "1 succeeded, 1 cached in" in ended.output
+
+
+def test_what_does_not_end_when_the_time_limit_is_over_is_killed(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": STUBBORN})
+    with started(tmp_path, "run", "--timeout", "0.3", "--grace", "0.2") as program:
+        ended = program.end()
+        assert nothing_left(program)
+    assert ended.status == 124
+
+
+def test_ctrl_c_kills_at_once_what_the_time_limit_has_told_to_end(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": RECORDING})
+    with started(tmp_path, "run", "--timeout", "1", "--grace", "1h") as program:
+        program.wait_for("got")
+        program.send(signal.SIGINT)
+        ended = program.end()
+        assert nothing_left(program)
+    assert (ended.status, ended.errors) == (124, f"{TIME_OVER}'1.0 s'\n")
+    assert (tmp_path / "got").read_text().split() == ["TERM"]
+
+
+def test_a_signal_that_comes_before_the_time_limit_is_what_ends_the_run(tmp_path: Path) -> None:
+    """The limit is over before SIGTERM follows, which ends the task."""
+    write_work(tmp_path, {"a": "trap '' INT; touch a.up; while :; do sleep 0.02; done"})
+    with started(tmp_path, "run", "--timeout", "0.8", "--grace", "1.8") as program:
+        program.wait_for("a.up")
+        program.send(signal.SIGINT)
+        ended = program.end()
+    assert (ended.status, ended.errors) == (130, "")
+
+
+def test_a_time_limit_that_is_over_after_the_run_does_nothing(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "true", "b": "exit 3"})
+    ended = run(tmp_path, "run", "-k", "--timeout", "30")
+    assert (ended.status, ended.errors) == (1, "")
 
 
 def test_what_a_child_started_ends_with_it_in_whatever_group(tmp_path: Path) -> None:
@@ -534,6 +600,22 @@ def test_a_stopped_run_can_be_ended(tmp_path: Path) -> None:
         assert nothing_left(program)
     assert ended.status == 143
     assert (tmp_path / "got").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.program("bash")
+def test_time_for_which_a_run_is_stopped_does_not_count_for_its_limit(tmp_path: Path) -> None:
+    """The limit is over by the clock on the wall when the run goes on, and by its own later."""
+    write_work(tmp_path, {"a": "touch a.up; until [ -e go ]; do sleep 0.02; done"})
+    with started(tmp_path, "run", "--timeout", "5", before=JOB, start_new_session=True) as program:
+        program.wait_for("a.up")
+        os.kill(_runner(program), signal.SIGTSTP)
+        program.wait_for("stopped")
+        time.sleep(5.1)
+        (tmp_path / "fg").touch()
+        time.sleep(0.5)  # in which it would be ended
+        (tmp_path / "go").touch()
+        assert program.end().status == 0
 
 
 def test_a_stop_that_nobody_could_end_is_none(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The main thread of a run: it draws the status, hears signals, and sees to it that children end.
 
+Time limit. When that of the run is over, the run is ended as by SIGTERM. What came first counts.
+
 Interrupts. At the first signal nothing new starts, and all children are sent that signal at once,
 SIGTERM when half of the grace is over, and SIGKILL at its end; so is every process of the run that
 has left the sessions of its children, and the run does not end before those have. Ctrl-C after any
@@ -43,6 +45,9 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 SIGNALS = (*ENDING, signal.SIGQUIT, signal.SIGTSTP, signal.SIGCONT)
 
+TIMED_OUT = 124
+"""The exit status where the time limit has ended the run."""
+
 LONGEST_NAP = 0.2
 """Seconds that this thread sleeps at most. A signal that comes in the instant in which it falls
 asleep wakes nobody: Python has looked for signals by then, and the system has nothing to interrupt.
@@ -68,9 +73,11 @@ class Attendant:
         progress: What draws the status.
         outputs: What is written to while the run goes on.
         delay: Returns why the run cannot be recorded at present; None while it can be.
+        timeout: Seconds after which the run is ended, by the clock of its children; None for never.
 
     Attributes:
         gave_up: Whether the run was left before all of it was told.
+        time_over: That the time limit has ended the run, in a line; None if it has not.
     """
 
     def __init__(
@@ -80,12 +87,15 @@ class Attendant:
         progress: Progress,
         outputs: Sequence[Output],
         delay: Callable[[], str | None],
+        timeout: float | None,
     ) -> None:
         self._children = children
         self._guardian = guardian
         self._progress = progress
         self._outputs = outputs
         self._delay = delay
+        self._timeout = timeout
+        self._deadline: float | None = None
         self._told_delay: str | None = None
         self._attends = False
         self._inbox: SimpleQueue[signal.Signals | None] = SimpleQueue()
@@ -94,32 +104,39 @@ class Attendant:
         self._all_told = False
         self._left = False
         self.gave_up = False
+        self.time_over: str | None = None
 
     def listen(self, events: Sequence[Event]) -> None:
         """Take notice of the end of the run: a listener."""
         if isinstance(events[-1], RunEnded):
             self._inbox.put(None)
 
-    def wait(self, driver: Driver) -> signal.Signals | None:
+    def wait(self, driver: Driver) -> int | None:
         """Wait until the run has ended, or has to be given up.
 
         Args:
             driver: The driver of the run, whose listeners this one's `listen` is among.
 
         Returns:
-            The signal that ended the run early, if one did.
+            The exit status where the run was ended early: 128 and the number of the signal, or
+            124, as timeout(1) has it, where it was the time limit. None where nothing ended it.
         """
         self._attends = True
+        if self._timeout is not None:
+            self._deadline = self._children.clock() + self._timeout
         while not self._left:
             try:
                 message = self._inbox.get(timeout=self._patience())
             except Empty:
+                self._end_late(driver)
                 self._escalate()
             else:
                 self._heed(message, driver)
             if self._all_told and not self._anything_left():
                 break
-        return self._first
+        if self._first is None:
+            return None
+        return 128 + self._first if self.time_over is None else TIMED_OUT
 
     def _heed(self, message: signal.Signals | None, driver: Driver) -> None:
         if message is None:
@@ -131,9 +148,7 @@ class Attendant:
         elif message is signal.SIGQUIT:
             self._tell_where(driver)
         elif self._first is None:
-            self._first = message
-            driver.stop()
-            self._begin_ending(message)
+            self._begin_ending(message, driver)
         elif message is signal.SIGINT:
             self._escalation = [(self._children.clock(), signal.SIGKILL)]
 
@@ -143,13 +158,26 @@ class Attendant:
         self._tell_delay()
         wait = self._progress.tick()
         wait = LONGEST_NAP if wait is None else min(wait, LONGEST_NAP)
+        if self._deadline is not None:
+            wait = min(wait, self._deadline - self._children.clock())
         if self._escalation:
             wait = min(wait, self._escalation[0][0] - self._children.clock())
         if self._all_told:
             wait = min(wait, PAUSE)
         return max(0.0, wait)
 
-    def _begin_ending(self, signum: signal.Signals) -> None:
+    def _end_late(self, driver: Driver) -> None:
+        """End a run whose time limit is over, unless it is ending, or has ended."""
+        if self._deadline is not None and self._children.clock() >= self._deadline:
+            self._deadline = None
+            if self._timeout and self._first is None and not driver.over.is_set():
+                limit = format_duration(self._timeout)
+                self.time_over = f"the run was ended by its time limit: --timeout '{limit}'"
+                self._begin_ending(signal.SIGTERM, driver)
+
+    def _begin_ending(self, signum: signal.Signals, driver: Driver) -> None:
+        self._first = signum
+        driver.stop()
         now, grace = self._children.clock(), self._children.grace
         self._escalation = [(now + grace / 2, signal.SIGTERM), (now + grace, signal.SIGKILL)]
         self._tell_all(signum)

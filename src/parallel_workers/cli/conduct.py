@@ -41,6 +41,7 @@ def conduct(
     jobs: int,
     most_failures: int | None,
     fail_fast: bool,
+    timeout: float | None,
     grace: float,
     rerun: Callable[[str], str],
     jobserver: "Jobserver | None" = None,
@@ -56,13 +57,14 @@ def conduct(
         jobs: How many may run at once; 0 for no limit.
         most_failures: How many failures let nothing new start; None for none.
         fail_fast: Whether what runs is ended then, but for tasks that run always.
+        timeout: After how many seconds the run is ended; None for never.
         grace: Seconds that a command has to end when it is told to.
         rerun: Returns, for the name of a task, the line that runs it again.
         jobserver: The jobserver that the run takes part in; None for none.
 
     Returns:
         The exit status: 0 if all succeeded, 1 if not, 3 if all succeeded and the record of it is
-        incomplete, 128 and its number if a signal ended the run.
+        incomplete, 124 if its time limit ended the run, 128 and its number if a signal did.
 
     Raises:
         UsageError: The system allows no thread.
@@ -77,7 +79,7 @@ def conduct(
     children = Children(grace, expected=plan.tasks, passed=passed)
     guardian = Guardian(keeping.run)
     outputs = [out, errors] if events is None else [out, errors, events]
-    attendant = Attendant(children, guardian, progress, outputs, keeping.delay)
+    attendant = Attendant(children, guardian, progress, outputs, keeping.delay, timeout)
     frontier = Frontier.of(plan, most_failures=most_failures, done=keeping.done)
     journal = keeping.journal
     listeners: list[Listener] = [progress, summary, attendant.listen]
@@ -104,13 +106,13 @@ def conduct(
         except UsageError:
             keeping.close(Outcome.FAILED)
             raise
-        signum = attendant.wait(driver)
-        if signum is None:
+        ended_early = attendant.wait(driver)
+        if ended_early is None:
             guardian.release()
         if not attendant.gave_up:
             workers.join()
-    if signum is not None:
-        outcome, status = Outcome.CANCELLED, 128 + signum
+    if ended_early is not None:
+        outcome, status = Outcome.CANCELLED, ended_early
     elif summary.all_succeeded:
         outcome, status = Outcome.SUCCEEDED, 0
     else:
@@ -122,7 +124,7 @@ def conduct(
     children.close()
     progress.close()
     out.write(style.encode(summary.text(style)))
-    for warning in _warnings(out, events, guardian, keeping):
+    for warning in _warnings(attendant, out, events, guardian, keeping):
         errors.write(f"warning: {warning}\n".encode(sys.stderr.encoding, "backslashreplace"))
     return 3 if keeping.missing is not None and status == 0 else status
 
@@ -154,9 +156,15 @@ def open_events(file: str) -> Output:
 
 
 def _warnings(
-    out: Output, events: Output | None, guardian: Guardian, keeping: Keeping
+    attendant: Attendant,
+    out: Output,
+    events: Output | None,
+    guardian: Guardian,
+    keeping: Keeping,
 ) -> Iterator[str]:
     """Yield what went wrong beside the tasks, each in a line."""
+    if attendant.time_over is not None:
+        yield attendant.time_over
     if out.broken is not None:
         yield f"standard output could not be written to the end: {out.broken}"
     if guardian.trouble is not None:

@@ -120,8 +120,14 @@ def _repeat(option: str, args: Sequence[str]) -> list[str]:
     help="Tasks without a command run what FILE recorded of an earlier run.",
 )
 @click.option(
+    "--timeout",
+    callback=lambda ctx, param, value: _limit(value),
+    metavar="DURATION",
+    help="End the whole run after that time, as by an interrupt.",
+)
+@click.option(
     "--grace",
-    callback=lambda ctx, param, value: _seconds(value),
+    callback=lambda ctx, param, value: _seconds("--grace", value),
     default="5",
     show_default=True,
     metavar="SECONDS",
@@ -170,6 +176,7 @@ def command(
     template: str | None,
     programs: str | None,
     recorded: bool,
+    timeout: float | None,
     grace: float,
     state: str,
     no_journal: bool,
@@ -190,7 +197,7 @@ def command(
 
     \b
     Exit status: 0 all succeeded, 1 something failed, 2 wrong input or usage,
-    3 all succeeded, but not all of it could be recorded,
+    3 all succeeded, but not all of it could be recorded, 124 ended by --timeout,
     130, 143 or 129 ended by SIGINT, SIGTERM or SIGHUP.
     """
     what = {"--command": template, "--programs": programs, "--recorded-commands": recorded or None}
@@ -249,6 +256,7 @@ def command(
         jobs=jobs,
         most_failures=most,
         fail_fast=fail_fast,
+        timeout=timeout,
         grace=grace,
         rerun=rerun,
         jobserver=jobserver,
@@ -374,11 +382,20 @@ def _refuse_two(what: Mapping[str, str | bool | None]) -> None:
         raise UsageError(f"{given[0]} and {given[1]} both say what to run; give one of them")
 
 
-def _seconds(grace: str) -> float:
+def _seconds(option: str, text: str) -> float:
     try:
-        return parse_duration(grace)
+        return parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"--grace {grace}: {error}") from None
+        raise UsageError(f"{option} {text}: {error}") from None
+
+
+def _limit(text: str | None) -> float | None:
+    if text is None:
+        return None
+    seconds = _seconds("--timeout", text)
+    if not seconds:
+        raise UsageError(f"--timeout {text}: no run ends in no time; leave it out for no limit")
+    return seconds
 
 
 def _find_input(arguments: Sequence[str], again: Sequence[str]) -> tuple[str, list[str]]:
