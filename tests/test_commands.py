@@ -58,7 +58,7 @@ class Bench:
         own = {key.encode(): value.encode() for key, value in (env or {}).items()}
         text = command if isinstance(command, str) else " ".join(command)
         where = None if cwd is None else str(cwd)
-        prepared = Command(text, words_of(command), where, own, timeout, "1-task", 0)
+        prepared = Command(text, words_of(command), where, own, timeout, "1-task", 0, "task")
         # In a run no attempt has the log of another.
         with contextlib.suppress(NotADirectoryError):
             (self.directory / "logs" / f"1-task.{attempt}.log").unlink(missing_ok=True)
@@ -315,7 +315,7 @@ def test_a_command_that_is_cancelled_while_it_is_started_is_ended(tmp_path: Path
     (tmp_path / "logs").mkdir()
     children = Starting(grace=0.2)
     runner = CommandRunner(children, KeptLogs(str(tmp_path / "logs")), ENV)
-    command = Command("sleep 60", words_of("sleep 60"), None, {}, None, "1-task", 0)
+    command = Command("sleep 60", words_of("sleep 60"), None, {}, None, "1-task", 0, "task")
     outcome, result = attempt_with(runner, command, 1)
     assert (outcome, result.status) == (Outcome.CANCELLED, -signal.SIGTERM)
     children.close()
@@ -336,7 +336,7 @@ def test_late_output_of_what_a_task_left_goes_to_no_other_task(tmp_path: Path, w
     runner = CommandRunner(children, PassingLogs(str(tmp_path / "logs")), ENV)
 
     def attempt(text: str, log: str) -> CommandResult:
-        return runner.run(Command(text, words_of(text), str(tmp_path), {}, None, log, 0), 1)
+        return runner.run(Command(text, words_of(text), str(tmp_path), {}, None, log, 0, log), 1)
 
     late = "touch up; until [ -e go ]; do sleep 0.02; done; echo late; touch done"
     attempt(LEAVERS[way].format(late), "leaver")

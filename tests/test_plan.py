@@ -182,6 +182,18 @@ def test_a_measured_duration_wins_over_a_declared_one() -> None:
     assert plan.names == ["b", "a", "c"]
 
 
+def test_tasks_that_have_the_console_take_turns_and_keep_what_else_they_need() -> None:
+    graph = WorkGraph()
+    graph.pools["db"] = 3
+    graph.add("a", command="vi a", console=True, pool={"db": 2})
+    graph.add("b", command="vi b", console=True)
+    graph.add("c", command="make")
+    plan = Plan(graph)
+    plan.have_console()
+    assert plan.pools == [("db", 3), ("the console", 1)]
+    assert plan.needs == {0: {0: 2, 1: 1}, 1: {1: 1}}
+
+
 def test_a_service_is_planned_for_as_declared_whatever_it_was_measured_to_last() -> None:
     graph = WorkGraph()
     graph.add("db", command="postgres", duration=2, service={"port": 5432})
@@ -213,7 +225,7 @@ def test_a_service_is_needed_through_gates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("pool", "db"), ("always", True), ("done_if", "true")]
+    ("field", "value"), [("pool", "db"), ("always", True), ("done_if", "true"), ("console", True)]
 )
 def test_what_has_no_meaning_for_a_service_is_refused(field: str, value: Any) -> None:
     graph = WorkGraph()

@@ -25,6 +25,7 @@ from parallel_workers.errors import (
     CommandFailed,
     CycleError,
     GraphError,
+    NotConfirmed,
     NoValueError,
     RunFailed,
     TaskRaised,
@@ -478,6 +479,30 @@ def test_a_run_cancelled_before_anything_failed_says_so() -> None:
         run.check()
 
 
+def test_what_has_to_be_confirmed_is_parked_unless_it_is() -> None:
+    graph = WorkGraph()
+    plan = graph.add("plan", int, "3")
+    apply = graph.add("apply", abs, plan, confirm="Apply this plan?")
+    graph.add("report", str, apply)
+    with pytest.raises(RunFailed, match=r"0 of 3 tasks failed, 1 skipped, 1 parked") as caught:
+        graph.run()
+    run = caught.value.run
+    assert [str(error) for error in caught.value.exceptions] == [
+        "to be confirmed: Apply this plan?"
+    ]
+    assert run.tasks["apply"].outcome is Outcome.PARKED
+    assert isinstance(run.tasks["apply"].error, NotConfirmed)
+    assert run.tasks["report"].cause == "apply"
+    assert graph.run(yes=True)[apply] == 3
+
+
+def test_a_run_that_goes_on_asks_for_what_was_parked_only(tmp_path: Path) -> None:
+    graph = WorkGraph()
+    graph.add("apply", command="true", confirm="Apply this plan?")
+    assert graph.run(journal=tmp_path, yes=True).succeeded
+    assert graph.run(journal=tmp_path, resume=True).outcomes == {Outcome.CACHED: 1}
+
+
 def test_failing_fast_tells_what_it_has_cancelled() -> None:
     graph = WorkGraph()
     graph.add("bad", fail)
@@ -498,7 +523,7 @@ def test_failing_fast_and_keeping_going_exclude_each_other() -> None:
 # The time limit of a run
 
 
-ENDED_LATE = "its time limit of 50 ms ended the run: 1 of 2 tasks failed, 1 skipped"
+ENDED_LATE = "its time limit of 50 ms ended the run: . of 2 tasks failed, . skipped"
 
 
 def slow_graph() -> WorkGraph:
@@ -515,7 +540,8 @@ def test_a_time_limit_ends_a_run_and_is_told_as_the_reason(on: str) -> None:
     [error] = caught.value.exceptions
     assert isinstance(error, Cancelled)
     assert caught.value.run.timed_out
-    assert caught.value.run.outcomes == {Outcome.CANCELLED: 1, Outcome.SKIPPED: 1}
+    # It may be over before the first task has started.
+    assert set(caught.value.run.outcomes) <= {Outcome.CANCELLED, Outcome.SKIPPED}
 
 
 def test_a_time_limit_ends_a_run_that_was_started() -> None:
@@ -554,7 +580,7 @@ def test_a_time_limit_ends_a_run_inline_between_two_functions() -> None:
     graph.add("second", print, after=["first"])
     run = graph.run(on="inline", timeout=0.05, check=False)
     assert run.timed_out
-    assert run.outcomes == {Outcome.SUCCEEDED: 1, Outcome.SKIPPED: 1}
+    assert run.tasks["second"].outcome is Outcome.SKIPPED
 
 
 def test_a_run_within_its_time_limit_leaves_no_thread_behind() -> None:
@@ -566,7 +592,9 @@ def test_a_run_within_its_time_limit_leaves_no_thread_behind() -> None:
 
 
 def test_a_time_limit_after_a_run_was_cancelled_is_not_the_reason() -> None:
-    run = slow_graph().start(timeout=0.2)
+    graph = WorkGraph()
+    graph.add("outlasts it", time.sleep, 0.6)
+    run = graph.start(timeout=0.5)
     run.cancel()
     assert run.wait(20)
     assert not run.timed_out
@@ -774,6 +802,10 @@ def test_a_task_where_its_value_cannot_stand_is_refused() -> None:
         graph.add("b", len, loop)
     with pytest.raises(GraphError, match="env and cwd are for commands"):
         graph.add("b", len, "x", env={"A": "b"})
+    with pytest.raises(GraphError, match="the console is for commands"):
+        graph.add("b", len, "x", console=True)
+    with pytest.raises(GraphError, match="a service is a command"):
+        graph.add("b", len, "x", service={"port": 1})
     with pytest.raises(GraphError, match="done_if is for commands"):
         graph.add("b", len, "x", done_if="true")
     with pytest.raises(GraphError, match=r'map m: after is a list: after=\["a"\]'):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from parallel_workers.children import MANY, starter
-from parallel_workers.spawning import Starter
+from parallel_workers.spawning import Starter, TerminalStarter
 
 
 @pytest.fixture(params=[1, MANY], ids=["few", "many"])
@@ -83,3 +83,20 @@ def test_no_file_that_we_have_open_is_left_to_it(start: Starter, tmp_path: Path)
         seen = output_of(start, tmp_path / "log", "/bin/ls", "/proc/self/fd").split()
         assert b"%d" % ours.fileno() not in seen
     assert seen[0] == b"0"
+
+
+def test_a_process_may_have_a_terminal_of_its_own_and_lead_it(tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    try:
+        start = TerminalStarter(os.ttyname(slave))
+        script = "test -t 0 -a -t 1 -a -t 2 && tty && : > /dev/tty && read line && echo got $line"
+        words = ("/bin/sh", "-c", script)
+        pid = start("/bin/sh", words, {b"PATH": b"/usr/bin:/bin"}, {}, str(tmp_path / "log"))
+        os.write(master, b"word\n")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        written = os.read(master, 1000)
+    finally:
+        os.close(slave)
+        os.close(master)
+    assert written.endswith(b"got word\r\n")
+    assert not (tmp_path / "log").exists()

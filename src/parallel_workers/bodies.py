@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from parallel_workers.commands import (
@@ -19,6 +20,7 @@ from parallel_workers.commands import (
     words_of,
 )
 from parallel_workers.definition import Definition
+from parallel_workers.driver import Driver, clock
 from parallel_workers.errors import CommandFailed, UsageError
 from parallel_workers.events import LET_GO, CommandResult
 from parallel_workers.logs import log_name
@@ -28,7 +30,6 @@ from parallel_workers.tasks import Arguments
 from parallel_workers.wording import shorten
 
 if TYPE_CHECKING:
-    from parallel_workers.driver import Driver
     from parallel_workers.services import Services
 
 CO_COROUTINE = 0x80
@@ -41,8 +42,9 @@ def command_bodies(
     plan: Plan,
     commands: Mapping[int, CommandText],
     runner: CommandRunner,
-    driver: "Driver",
+    driver: Driver,
     outputs: Outputs,
+    questions: Mapping[int, str] = MappingProxyType({}),
 ) -> dict[int, Body]:
     """Return the bodies of tasks that run commands.
 
@@ -52,8 +54,10 @@ def command_bodies(
         runner: What runs them.
         driver: The driver of their run.
         outputs: What they pass on to each other.
+        questions: By task that is to be confirmed, what somebody is asked.
     """
     services = _services(runner, driver) if plan.services else None
+    confirmed: set[int] = set()
 
     def run(task: int) -> CommandResult | None:
         # Prepared by the worker, not for all tasks before the first one starts.
@@ -65,6 +69,11 @@ def command_bodies(
                 driver.found_done(task)
                 return None
         command = _prepare(plan, task, commands[task], passed)
+        if task in questions and task not in confirmed:
+            runner.confirm(command, number, questions[task], partial(_pointless, driver, task))
+            confirmed.add(task)
+            # The time that the answer took is not the task's.
+            driver.started[task] = clock()
         if definition.service is None:
             return _passing_on(outputs, task, runner.run(command, number))
         assert services is not None
@@ -74,7 +83,12 @@ def command_bodies(
     return {task: CommandBody(run, task) for task in commands}
 
 
-def _services(runner: CommandRunner, driver: "Driver") -> "Services":
+def _pointless(driver: Driver, task: int) -> bool:
+    """Return whether a task that is yet to start would not, whatever anybody says."""
+    return driver.closing and task not in driver.plan.always
+
+
+def _services(runner: CommandRunner, driver: Driver) -> "Services":
     from parallel_workers.services import Services
 
     services = Services(runner, driver.left)
@@ -334,6 +348,8 @@ def _prepare(plan: Plan, task: int, command: CommandText, passed: Mapping[bytes,
         timeout=definition.timeout,
         log=log_name(task + 1, name),
         task=task,
+        name=name,
+        console=definition.console,
     )
 
 

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from parallel_workers.spawning import Environment, PlainStarter, Starter
+from parallel_workers.spawning import Environment, PlainStarter, Starter, TerminalStarter
 
 PAUSE = 0.01
 """Seconds between two looks at something that cannot be waited for."""
@@ -94,6 +94,7 @@ class Children:
         self.grace = grace
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._start = starter(self._null, expected, passed)
+        self._passed = passed
         self._lock = threading.Lock()
         self._alive: dict[int, Child] = {}
         self._told: signal.Signals | None = None
@@ -138,7 +139,13 @@ class Children:
         os.close(self._null)
 
     def spawn(
-        self, program: str, words: tuple[str, ...], base: Environment, own: Environment, log: str
+        self,
+        program: str,
+        words: tuple[str, ...],
+        base: Environment,
+        own: Environment,
+        log: str,
+        terminal: str | None = None,
     ) -> int:
         """Start a child with nothing to read, whose output and errors go into a file.
 
@@ -151,6 +158,7 @@ class Children:
             base: The environment that it shares with others, always the same object.
             own: What it has in its environment over that.
             log: The path of the file; there is none, or it is empty.
+            terminal: The path of the terminal that it reads from and writes to instead.
 
         Returns:
             The process id, to be given to `wait`.
@@ -158,10 +166,11 @@ class Children:
         Raises:
             OSError: It cannot be started.
         """
+        start = self._start if terminal is None else TerminalStarter(terminal, self._passed)
         hopeful = time.monotonic()
         while True:
             try:
-                pid = self._start(program, words, base, own, log)
+                pid = start(program, words, base, own, log)
                 break
             except OSError as error:
                 if error.errno != errno.EAGAIN or self.ending:

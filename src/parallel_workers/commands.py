@@ -4,17 +4,23 @@ What all attempts of a run share, the environment and where programs are, is put
 command that needs no shell is executed directly, which halves what it costs.
 """
 
+import contextlib
 import errno
 import os
-from collections.abc import Collection, Mapping
-from typing import NamedTuple, TypeAlias
+import signal
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from parallel_workers.children import Children, Ended
+from parallel_workers.children import PAUSE, Children, Ended
 from parallel_workers.errors import AttemptError, Cancelled, CommandFailed, TimedOut
 from parallel_workers.events import CommandResult
 from parallel_workers.logs import Logs
 from parallel_workers.shell import split_simple
 from parallel_workers.spawning import LOG_FLAGS, LOG_MODE
+
+if TYPE_CHECKING:
+    from parallel_workers.console import Console
 
 SHELL = "/bin/sh"
 
@@ -22,6 +28,9 @@ CommandText: TypeAlias = str | tuple[str, ...]
 """A command as a work file has it: text for the shell, or words."""
 
 _SET_BY_ATTEMPTS = (b"PW_TASK", b"PW_ATTEMPT", b"PW_POSITION", b"PW_OUTPUTS")
+
+PATIENCE = 2.0
+"""Seconds within which an interrupt of this process is heeded, if it is at all."""
 
 _NO_INTERPRETER = "the interpreter that its first line names does not exist"
 
@@ -40,6 +49,8 @@ class Command(NamedTuple):
         timeout: After how many seconds an attempt is ended; None for never.
         log: How its logs are called, without the number of the attempt.
         task: The number of its task.
+        name: The name of its task.
+        console: Whether it is to have the terminal, if there is one.
     """
 
     text: str
@@ -49,6 +60,8 @@ class Command(NamedTuple):
     timeout: float | None
     log: str
     task: int
+    name: str
+    console: bool = False
 
 
 def shown_command(command: CommandText) -> str:
@@ -105,10 +118,18 @@ class CommandRunner:
         children: Where child processes come from.
         logs: Where their output goes.
         env: The environment of all commands.
+        console: The terminal that they may have, if there is one, and on which people are asked.
     """
 
-    def __init__(self, children: Children, logs: Logs, env: Mapping[bytes, bytes]) -> None:
+    def __init__(
+        self,
+        children: Children,
+        logs: Logs,
+        env: Mapping[bytes, bytes],
+        console: "Console | None" = None,
+    ) -> None:
         self._children = children
+        self._console = console
         self._logs = logs
         # What every attempt sets anyway is left out of what all of them share.
         self._env = {name: value for name, value in env.items() if name not in _SET_BY_ATTEMPTS}
@@ -132,7 +153,33 @@ class CommandRunner:
             TimedOut: It took longer than it may.
             Cancelled: It did not succeed because it, or the whole run, was told to end.
         """
+        if command.console and self._console is not None:
+            return self._run_at(self._console, command, attempt)
         return self.finish(self.start(command, attempt), command.timeout)
+
+    def _run_at(self, console: "Console", command: Command, attempt: int) -> CommandResult:
+        """Attempt a command that has the terminal."""
+        log = self._logs.open(command.log, attempt)
+        with contextlib.ExitStack() as stack:
+            try:
+                terminal = stack.enter_context(console.lend(command.name, log))
+            except OSError as error:
+                why = f"it cannot have the terminal: {error.strerror}"
+                raise self._not_started(command, attempt, log, why) from None
+            started = self._started(command, attempt, log, terminal)
+            ended = self._wait(command.task, started.pid, command.timeout)
+        if ended.status == -signal.SIGINT:
+            # Ctrl-C is meant for all, though this one alone has the terminal that it came from.
+            self._interrupt()
+            ended = ended._replace(cancelled=True)
+        return self._outcome(started, ended)
+
+    def _interrupt(self) -> None:
+        """Interrupt this process, and wait until it heeds that, unless it does not."""
+        deadline = time.monotonic() + PATIENCE
+        os.kill(os.getpid(), signal.SIGINT)
+        while not self._children.ending and time.monotonic() < deadline:
+            time.sleep(PAUSE)
 
     def start(self, command: Command, attempt: int) -> Started:
         """Start a command; arguments as `run` has them.
@@ -144,9 +191,13 @@ class CommandRunner:
             CommandFailed: It could not be started.
             Cancelled: Likewise, and the run was ending.
         """
-        log = self._logs.open(command.log, attempt)
+        return self._started(command, attempt, self._logs.open(command.log, attempt))
+
+    def _started(
+        self, command: Command, attempt: int, log: str, terminal: str | None = None
+    ) -> Started:
         try:
-            pid = self._spawn(command, attempt, log)
+            pid = self._spawn(command, attempt, log, terminal)
         except _NotStartedError as error:
             raise self._not_started(command, attempt, log, str(error)) from None
         return Started(command, attempt, pid, log)
@@ -158,8 +209,11 @@ class CommandRunner:
             started: What `start` returned.
             timeout: After how many seconds it is ended; None for never.
         """
-        command, attempt, pid, log = started
-        ended = self._wait(command.task, pid, timeout)
+        ended = self._wait(started.command.task, started.pid, timeout)
+        return self._outcome(started, ended)
+
+    def _outcome(self, started: Started, ended: Ended) -> CommandResult:
+        command, attempt, _, log = started
         log, size = self._logs.close(log, command.log, attempt)
         result = CommandResult(
             command.text, ended.status, log, size, cpu=ended.cpu, memory=ended.memory
@@ -169,6 +223,29 @@ class CommandRunner:
         if ended.status == 0:
             return result
         raise self._failure(result, cancelled=ended.cancelled)
+
+    def confirm(
+        self, command: Command, attempt: int, question: str, pointless: Callable[[], bool]
+    ) -> None:
+        """Ask whether to run a command.
+
+        Args:
+            command: What would be run.
+            attempt: The number of the attempt, from 1.
+            question: What is asked.
+            pointless: Whether it would not be run any more, whatever the answer.
+
+        Raises:
+            CommandFailed: The answer was not yes.
+            Cancelled: Nobody wanted to know any more.
+        """
+        assert self._console is not None
+        yes = self._console.ask(
+            f"{command.name}: {question}", lambda: self._children.ending or pointless()
+        )
+        if not yes:
+            error = self.refusal(command, attempt, "not confirmed")
+            raise error if yes is False else Cancelled(str(error), error.result)
 
     def holds(self, command: Command, attempt: int, what: str) -> bool:
         """Return whether a condition holds: whether a command exits with 0, whatever it writes.
@@ -240,7 +317,7 @@ class CommandRunner:
         kind = Cancelled if cancelled or self._children.ending else CommandFailed
         return kind(f"{result.command}: {result.ending}", result)
 
-    def _spawn(self, command: Command, attempt: int, log: str) -> int:
+    def _spawn(self, command: Command, attempt: int, log: str, terminal: str | None = None) -> int:
         if command.task in self._cancelled:
             raise _NotStartedError("cancelled before it was started")
         own = {b"PW_ATTEMPT": b"%d" % attempt, **command.env}
@@ -256,26 +333,31 @@ class CommandRunner:
             words = (SHELL, "-c", _IN_DIRECTORY, SHELL, command.cwd, program, *words[1:])
             program = SHELL
         try:
-            return self._start(program, words, own, log)
+            return self._start(program, words, own, log, terminal)
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise _NotStartedError(_why(error, program, log)) from None
         # A script that names no interpreter is the shell's, as it is when a shell starts it.
         script = (SHELL, program, *words[1:])
         try:
-            return self._start(SHELL, script, own, log)
+            return self._start(SHELL, script, own, log, terminal)
         except OSError as error:
             raise _NotStartedError(_why(error, program, log)) from None
 
     def _start(
-        self, program: str, words: tuple[str, ...], own: dict[bytes, bytes], log: str
+        self,
+        program: str,
+        words: tuple[str, ...],
+        own: dict[bytes, bytes],
+        log: str,
+        terminal: str | None,
     ) -> int:
         try:
-            return self._children.spawn(program, words, self._env, own, log)
+            return self._children.spawn(program, words, self._env, own, log, terminal)
         except FileNotFoundError:
             if not self._logs.restore():
                 raise
-        return self._children.spawn(program, words, self._env, own, log)
+        return self._children.spawn(program, words, self._env, own, log, terminal)
 
     def _find(self, word: str, cwd: str | None, path: bytes | None) -> str:
         """Return the path of the program that a command's first word names."""

@@ -91,6 +91,8 @@ class Definition(NamedTuple):
         allow_failure: Whether its failure counts as a success for the run and for its successors.
         always: Whether it runs however what it waits for has ended.
         done_if: A command whose exit status 0 says that the task is done without being run.
+        confirm: What a person is asked before it starts.
+        console: Whether it has the terminal, for input too, and alone, while it runs.
         service: How it shows that it is up, where it runs in the background for as long as the
             tasks behind it need it.
         vars: Free data, for templates and for people.
@@ -107,6 +109,8 @@ class Definition(NamedTuple):
     allow_failure: bool = False
     always: bool = False
     done_if: str | tuple[str, ...] | None = None
+    confirm: str | None = None
+    console: bool = False
     service: Service | None = None
     vars: dict[str, Any] = {}  # noqa: RUF012 - never written
     description: str | None = None
@@ -146,6 +150,8 @@ class Fields(TypedDict, total=False):
     allow_failure: bool
     always: bool
     done_if: str | Sequence[str]
+    confirm: str
+    console: bool
     service: Service | Mapping[str, Any]
     vars: dict[str, Any]
     description: str
@@ -367,6 +373,13 @@ _RETRIES: dict[str, Callable[[object], Any]] = {
     "jitter": _jitter,
     "on": _statuses,
 }
+
+
+def _question(value: object) -> str:
+    question = check_name(value, "a question")
+    if not question.strip():
+        raise FieldError("a question cannot be empty; leave it out to ask nothing")
+    return question
 
 
 def _service(value: object) -> Service:
@@ -607,6 +620,8 @@ FIELDS: dict[str, tuple[Callable[[object], Any], Schema]] = {
     "allow-failure": (_flag, _FLAG),
     "always": (_flag, _FLAG),
     "done-if": (_command, _COMMAND),
+    "confirm": (_question, {**NAME, "allOf": [{"pattern": r"\S"}]}),
+    "console": (_flag, _FLAG),
     "service": (_service, _SERVICES),
     "vars": (_vars, {"type": "object"}),
     "description": (_description, _TEXT),

@@ -27,7 +27,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from parallel_workers.alarms import Alarms
-from parallel_workers.errors import Cancelled, TimedOut
+from parallel_workers.errors import Cancelled, NotConfirmed, TimedOut
 from parallel_workers.events import (
     GOOD,
     LET_GO,
@@ -101,6 +101,7 @@ class Driver:
             coming for.
         over: Set when every task has its outcome.
         supervisor: Who is told of services; None where there are none.
+        parked: By task that the frontier began with as parked, why it is.
         on_failure: Called once, with the lock held, when a failure lets nothing new start: with
             the tasks under way that do not run always; None for nobody.
         on_change: Called by whoever else than a worker changes what can start: by a stop, and when
@@ -130,6 +131,7 @@ class Driver:
         self.over = threading.Event()
         self.on_change: Callable[[], object] = _nobody_waits
         self.supervisor: Supervisor | None = None
+        self.parked: Mapping[int, NotConfirmed] = {}
         self.on_failure: Callable[[list[int]], object] | None = None
         self._frontier = frontier
         self._found_done: set[int] = set()
@@ -379,8 +381,8 @@ class Driver:
 
     @property
     def spotless(self) -> bool:
-        """Whether no attempt has failed, and nothing was stopped."""
-        return not self.errors and not self._frontier.closing
+        """Whether no attempt has failed, nothing is parked, and nothing was stopped."""
+        return not self.errors and not self.parked and not self._frontier.closing
 
     def forgiven(self, task: int) -> bool:
         """Whether `task` has failed, and that counts as a success for the run."""
@@ -570,7 +572,7 @@ class Driver:
     def _ended(self, task: int, outcome: Outcome) -> TaskEnded:
         plan, attempts = self.plan, self.attempts(task)
         cause = self.cause(task) if outcome is Outcome.SKIPPED else None
-        error = self.errors.get(task) if outcome not in GOOD else None
+        error = None if outcome in GOOD else self.error(task, outcome)
         return TaskEnded(
             self._epoch + self.finished[task] if attempts else self._now(),
             plan.names[task],
@@ -582,6 +584,12 @@ class Driver:
             None if cause is None else plan.names[cause],
             self.forgiven(task),
         )
+
+    def error(self, task: int, outcome: Outcome | None) -> BaseException | None:
+        """Return what is wrong with a task that has ended in this way; None if nothing is."""
+        if outcome is Outcome.PARKED:
+            return self.parked.get(task)
+        return self.errors.get(task)
 
     def _value_of(self, task: int) -> Any:
         value = self.values[task]

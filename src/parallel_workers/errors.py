@@ -106,6 +106,21 @@ class Cancelled(AttemptError):  # noqa: N818
     """An attempt was ended because the run was."""
 
 
+class NotConfirmed(ParallelWorkersError):  # noqa: N818
+    """A task is parked: somebody has to confirm it first, and nobody could be asked.
+
+    Args:
+        question: What is asked.
+    """
+
+    def __init__(self, question: str) -> None:
+        super().__init__(f"to be confirmed: {question}")
+        self.question = question
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.question,)
+
+
 class NoValueError(ParallelWorkersError, LookupError):
     """A task has no value: it has not ended, did not succeed, or its value was let go."""
 

@@ -530,6 +530,7 @@ class WorkGraph:
         keep_going: bool = False,
         max_failures: int | None = None,
         fail_fast: bool = False,
+        yes: bool = False,
         timeout: float | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
@@ -549,6 +550,8 @@ class WorkGraph:
             fail_fast: Whether what runs is ended when a failure lets nothing new start: commands
                 and worker processes are told to end, coroutines cancelled. Functions in threads,
                 and tasks that run always, run to their end.
+            yes: Whether tasks that somebody has to confirm are confirmed; if not, they are parked,
+                and what is behind them is skipped.
             timeout: After how many seconds the whole run is ended, as `Run.cancel` does it; None
                 for no such limit.
             listen: Called with lists of events, in order, while the run goes on.
@@ -582,6 +585,7 @@ class WorkGraph:
             keep_going=keep_going,
             max_failures=max_failures,
             fail_fast=fail_fast,
+            yes=yes,
             timeout=timeout,
             listen=listen,
             keep=keep,
@@ -601,6 +605,7 @@ class WorkGraph:
         keep_going: bool = False,
         max_failures: int | None = None,
         fail_fast: bool = False,
+        yes: bool = False,
         timeout: float | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
@@ -620,6 +625,7 @@ class WorkGraph:
             keep_going: As in `start`.
             max_failures: As in `start`.
             fail_fast: As in `start`.
+            yes: As in `start`.
             timeout: As in `start`.
             listen: As in `start`.
             keep: As in `start`.
@@ -647,6 +653,7 @@ class WorkGraph:
             keep_going=keep_going,
             max_failures=max_failures,
             fail_fast=fail_fast,
+            yes=yes,
             timeout=timeout,
             listen=listen,
             keep=keep,
@@ -667,6 +674,7 @@ class WorkGraph:
         keep_going: bool = False,
         max_failures: int | None = None,
         fail_fast: bool = False,
+        yes: bool = False,
         timeout: float | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
@@ -689,6 +697,7 @@ class WorkGraph:
             keep_going: As in `start`.
             max_failures: As in `start`.
             fail_fast: As in `start`.
+            yes: As in `start`.
             timeout: As in `start`.
             listen: As in `start`; called on the loop.
             keep: As in `start`.
@@ -721,6 +730,7 @@ class WorkGraph:
             keep_going=keep_going,
             max_failures=max_failures,
             fail_fast=fail_fast,
+            yes=yes,
             timeout=timeout,
             listen=listen,
             keep=keep,
@@ -995,6 +1005,8 @@ def _check_function(
         raise GraphError(f"{task}: retries on exit statuses are for commands; a function has none")
     elif definition.done_if is not None:
         raise GraphError(f"{task}: done_if is for commands; a function can look for itself")
+    elif definition.console:
+        raise GraphError(f"{task}: the console is for commands; a function runs in this process")
     elif definition.service is not None:
         raise GraphError(f"{task}: a service is a command, which runs in the background")
 

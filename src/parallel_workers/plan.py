@@ -67,6 +67,8 @@ class Plan:
         forgiven: Tasks whose failure counts as a success for everybody else.
         always: Tasks that run however what they wait for has ended.
         services: Tasks that stay up until the last of those that wait for them has ended.
+        questions: By task that somebody has to confirm, what is asked.
+        consoles: Tasks that have the terminal, where there is one.
         timeouts: By task that calls a function, the seconds that an attempt may take; tasks that
             have no such limit are not in it.
         numbers: By number in the graph, the number here.
@@ -134,28 +136,49 @@ class Plan:
         self.forgiven: set[int] = set()
         self.always: set[int] = set()
         self.services: set[int] = set()
+        self.questions: dict[int, str] = {}
+        self.consoles: set[int] = set()
         for old, definition in graph.definitions.items():
             task = numbers[old]
-            if definition.retries:
-                retries = definition.retrying
-                self.retries[task] = retries.times
-                if retries.delay:
-                    self.delays[task] = retries
-                if retries.on:
-                    self.retried_on[task] = retries.on
+            self._read_retries(task, definition)
             if definition.timeout is not None and old in graph.functions:
                 self.timeouts[task] = definition.timeout
             if definition.pool:
                 _check_units(self.names[task], definition, graph.pools)
                 own = definition.needs.items()
                 self.needs[task] = {pool_numbers[name]: units for name, units in own}
-            if definition.allow_failure:
-                self.forgiven.add(task)
-            if definition.always:
-                self.always.add(task)
-            if definition.service is not None:
-                _check_service(self.names[task], definition)
-                self.services.add(task)
+            self._read_kind(task, definition)
+
+    def _read_retries(self, task: int, definition: Definition) -> None:
+        if not definition.retries:
+            return
+        retries = definition.retrying
+        self.retries[task] = retries.times
+        if retries.delay:
+            self.delays[task] = retries
+        if retries.on:
+            self.retried_on[task] = retries.on
+
+    def _read_kind(self, task: int, definition: Definition) -> None:
+        """Read what makes a task other than most."""
+        if definition.allow_failure:
+            self.forgiven.add(task)
+        if definition.always:
+            self.always.add(task)
+        if definition.confirm is not None:
+            self.questions[task] = definition.confirm
+        if definition.console:
+            self.consoles.add(task)
+        if definition.service is not None:
+            _check_service(self.names[task], definition)
+            self.services.add(task)
+
+    def have_console(self) -> None:
+        """Let no two tasks that have the terminal run at once, since there is one."""
+        for task in self.consoles:
+            self.needs[task] = {**self.needs.get(task, {}), len(self.pools): 1}
+        if self.consoles:
+            self.pools.append(("the console", 1))
 
     @cached_property
     def by_name(self) -> dict[str, int]:
@@ -254,6 +277,7 @@ def _check_service(task: str, definition: Definition) -> None:
     refused = {
         "pool": (definition.pool is not None, "it would hold units that its own users may need"),
         "always": (definition.always, "it runs whenever it is needed, and then only"),
+        "console": (definition.console, "it runs in the background"),
         "done-if": (definition.done_if is not None, "nobody would know how long it stays up"),
     }
     for field, (given, why) in refused.items():

@@ -1,6 +1,9 @@
-"""What failures mean for a run as a whole: the rule that the command line and Python share."""
+"""What holds for a run as a whole: the rules that the command line and Python share."""
 
-from parallel_workers.errors import UsageError
+from collections.abc import Collection
+
+from parallel_workers.errors import NotConfirmed, UsageError
+from parallel_workers.plan import Plan
 from parallel_workers.wording import shown
 
 
@@ -27,3 +30,17 @@ def most_failures(
     if isinstance(max_failures, bool) or not isinstance(max_failures, int) or max_failures < 1:
         raise UsageError(f"max_failures={shown(max_failures)}: give a whole number, 1 or more")
     return max_failures
+
+
+def unconfirmed(plan: Plan, done: Collection[int]) -> dict[int, NotConfirmed]:
+    """Return, by task that is parked where nobody can be asked, why it is.
+
+    Args:
+        plan: What is to be run.
+        done: Tasks that are done.
+    """
+    return {
+        task: NotConfirmed(question)
+        for task, question in plan.questions.items()
+        if task not in done
+    }

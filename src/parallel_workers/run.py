@@ -107,7 +107,7 @@ class TaskRun:
         outcome = self.outcome
         if outcome is Outcome.SUCCEEDED or outcome is Outcome.SKIPPED:
             return None
-        return self._driver.errors.get(self._task)
+        return self._driver.error(self._task, outcome)
 
     @property
     def output(self) -> str | None:
@@ -425,14 +425,18 @@ class Run:
             if driver.outcome(task) is not Outcome.SUCCEEDED and not driver.forgiven(task)
         ]
         outcomes = self.outcomes
-        skipped = outcomes[Outcome.SKIPPED]
-        if not failed and not skipped:
+        skipped, parked = outcomes[Outcome.SKIPPED], outcomes[Outcome.PARKED]
+        if not failed and not skipped and not parked:
             self._check_listeners()
             return
         errors = [_told(driver.errors[task], names[task]) for task in failed]
         message = f"{len(failed):,} of {plural(len(names), 'task')} failed"
         if skipped:
             message += f", {skipped:,} skipped"
+        if parked:
+            message += f", {parked:,} parked: run(yes=True) confirms what has to be"
+            held = [task for task in driver.parked if driver.outcome(task) is Outcome.PARKED]
+            errors += [_told(driver.parked[task], names[task]) for task in held]
         why = "the run was cancelled"
         if self.timed_out and self._timeout is not None:
             why = f"its time limit of {format_duration(self._timeout)} ended the run"

@@ -39,6 +39,35 @@ class Starter(Protocol):
         """
 
 
+class TerminalStarter:
+    """Starts processes whose terminal is another than that of this process, by `os.posix_spawn`.
+
+    Args:
+        path: The path of the terminal; what they read comes from there, and what they write goes
+            there and not into a log.
+        passed: Other file descriptors that they get, under the same numbers.
+    """
+
+    def __init__(self, path: str, passed: Sequence[int] = ()) -> None:
+        self._path = path
+        self._passed = passed
+
+    def __call__(
+        self, program: str, words: tuple[str, ...], base: Environment, own: Environment, log: str
+    ) -> int:
+        """Start a process; as `Starter` has it, but for the log."""
+        actions = [
+            # The first terminal that the leader of a new session opens becomes that session's.
+            (os.POSIX_SPAWN_OPEN, 0, self._path, os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, 0, 1),
+            (os.POSIX_SPAWN_DUP2, 0, 2),
+            *[(os.POSIX_SPAWN_DUP2, fd, fd) for fd in self._passed],
+        ]
+        return os.posix_spawn(
+            program, words, {**base, **own}, file_actions=actions, setsid=True, setsigdef=RESET
+        )
+
+
 class PlainStarter:
     """Starts processes by `os.posix_spawn`.
 

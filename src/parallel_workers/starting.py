@@ -33,7 +33,7 @@ from parallel_workers.graph import Keep, Listen, Output, WorkGraph
 from parallel_workers.logs import KeptLogs
 from parallel_workers.outputs import Outputs
 from parallel_workers.plan import Plan
-from parallel_workers.policy import most_failures
+from parallel_workers.policy import most_failures, unconfirmed
 from parallel_workers.run import Beginning, Run
 from parallel_workers.state import new_passing_run, remove_run, run_id
 from parallel_workers.wording import at_most, one_line, plural, shorten, shown, suggestion
@@ -64,6 +64,7 @@ def prepare(
     keep_going: bool,
     max_failures: int | None,
     fail_fast: bool,
+    yes: bool,
     timeout: float | None,
     listen: Listen | None,
     keep: Keep,
@@ -89,9 +90,11 @@ def prepare(
     _check_bodies(plan)
     shields = [] if listen is None else [Shield(listen)]
     beginning = _beginning(plan, jobs, journal, resume=resume)
-    frontier = Frontier.of(plan, most_failures=most, done=beginning.done)
+    parked = {} if yes else unconfirmed(plan, beginning.done)
+    frontier = Frontier.of(plan, parked=parked, most_failures=most, done=beginning.done)
     listeners: list[Listener] = [*beginning.listeners, *shields]
     driver = Driver(plan, frontier, jobs, listeners, beginning.done, beginning.earlier)
+    driver.parked = parked
     for task, value in beginning.values.items():
         driver.values[task] = value
     bodies, commands = _bodies_of(plan, driver, beginning)

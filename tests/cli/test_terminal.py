@@ -1,45 +1,16 @@
 """The program on a real terminal: the status, the keys, and what is left of both."""
 
-import fcntl
 import os
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.reports.screen import Pty
-from tests.support.program import Running, started, until, write_work
+from tests.support.keyboard import Keyboard, at
+from tests.support.program import until, write_work
 
 WAITING = "touch $PW_TASK.up; until [ -e go ]; do sleep 0.02; done"
-
-
-class Keyboard(Pty):
-    """A terminal that can be typed at, and hung up."""
-
-    def press(self, keys: bytes) -> None:
-        os.write(self._master, keys)
-
-    def bottom(self) -> str:
-        """The last row, without what the terminal wrote for a key."""
-        return self.screen().rows[-1]
-
-
-@contextmanager
-def at(terminal: int, directory: Path, *arguments: str, term: str = "xterm") -> Iterator[Running]:
-    """Start the program as a shell would, with the terminal as its own."""
-    with started(
-        directory,
-        *arguments,
-        env={"TERM": term},
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    ) as program:
-        yield program
 
 
 @pytest.fixture

@@ -125,6 +125,8 @@ EXAMPLES: dict[str, object] = {
     "allow-failure": True,
     "always": True,
     "done-if": ["test", "-e", "made"],
+    "confirm": "Apply this plan?",
+    "console": True,
     "service": {"ready": ["pg_isready", "-q"]},
     "vars": {"n": 1},
     "description": "Makes it.",

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parallel_workers.events import CommandResult, Event, Outcome
+from parallel_workers.errors import NotConfirmed
+from parallel_workers.events import CommandResult, Event, Outcome, ServiceReady
 from parallel_workers.reports.output import Output
 from parallel_workers.reports.progress import Progress
 from parallel_workers.reports.style import Style
@@ -129,6 +130,63 @@ def test_a_cancelled_task_shows_its_output(tmp_path: Path, logs: Logs) -> None:
 def test_a_function_that_raised_shows_its_exception(tmp_path: Path) -> None:
     events: list[Event] = [ended("parse", Outcome.FAILED, ValueError("no rows"))]
     assert shown(tmp_path, events).decode() == "✗ parse  ValueError: no rows\n"
+
+
+def test_what_happens_while_it_is_held_is_shown_afterwards(tmp_path: Path, logs: Logs) -> None:
+    def write(fd: int) -> None:
+        progress = Progress(Output(fd), PLAIN)
+        with progress.held():
+            progress([started("a"), ended("a", result=logs.result(b"out\n"))])
+            os.write(fd, b"somebody else\n")
+        progress([ended("b", result=logs.result())])
+
+    text = written_to_a_file(tmp_path / "out", write).decode()
+    assert text == "somebody else\n✓ a  1.2 s\nout\n✓ b  1.2 s\n"
+
+
+def test_what_has_happened_is_shown_when_it_is_closed_while_it_is_held(tmp_path: Path) -> None:
+    def write(fd: int) -> None:
+        progress = Progress(Output(fd), PLAIN)
+        with progress.held():
+            progress([ended("a")])
+            progress.close()
+
+    assert written_to_a_file(tmp_path / "out", write).decode() == "✓ a  1.2 s\n"
+
+
+def test_the_status_is_away_while_it_is_held(pty: Pty, clock: Clock) -> None:
+    progress = progress_on(pty, clock)
+    progress([run_started(), started("a")])
+    with progress.held():
+        clock.now += 1.0
+        assert progress.tick() is None
+        assert pty.screen().rows == [""]
+    clock.now += 1.0
+    progress.tick()
+    assert "1 running" in pty.screen().rows[-1]
+
+
+def test_output_that_has_been_seen_is_not_shown_again(tmp_path: Path, logs: Logs) -> None:
+    def write(fd: int) -> None:
+        progress = Progress(Output(fd), PLAIN)
+        for outcome in (Outcome.FAILED, Outcome.SUCCEEDED):
+            progress.seen("a")
+            progress([ended("a", outcome, logs.result(b"seen\n", status=1))])
+        progress([ended("a", result=logs.result(b"new\n"))])
+
+    text = written_to_a_file(tmp_path / "out", write).decode()
+    assert text == ("✗ a  exit status 1 after 1.2 s\n  $ make\n✓ a  1.2 s\n✓ a  1.2 s\nnew\n")
+
+
+def test_a_service_that_is_up_and_a_task_that_was_done_have_lines(tmp_path: Path) -> None:
+    events: list[Event] = [
+        ServiceReady(EPOCH, "db", 1, 0.25),
+        ended("made", Outcome.CACHED),
+        ended("kept", Outcome.CACHED, attempt=0),
+        ended("apply", Outcome.PARKED, NotConfirmed("Apply?"), attempt=0),
+    ]
+    text = shown(tmp_path, events).decode()
+    assert text == "▲ db  up after 250 ms\n✓ made  done already\n"
 
 
 def test_a_delay_before_the_next_attempt_is_told(tmp_path: Path, logs: Logs) -> None:

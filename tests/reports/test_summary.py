@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from parallel_workers.errors import NotConfirmed
 from parallel_workers.events import CommandResult, Event, Outcome
 from parallel_workers.reports.style import Style
 from parallel_workers.reports.summary import Summary
@@ -38,6 +39,23 @@ def told(*events: Event, wall: float = 2.0) -> str:
 
 def test_when_all_went_well_there_is_one_line() -> None:
     assert told(ended("a"), ended("b")) == "2 succeeded in 2.0 s, speed-up 1.2\n"
+
+
+def test_what_is_parked_is_told_with_its_question_and_how_to_go_on() -> None:
+    parked = ended("apply", Outcome.PARKED, NotConfirmed("Apply this plan?"), attempt=0)
+    events = [ended("plan"), parked._replace(seconds=0.0), skipped("report", "apply")]
+    assert told(*events) == (
+        "\n"
+        "1 parked; --resume asks again in a terminal, --yes answers\n"
+        "  apply: to be confirmed: Apply this plan?\n"
+        "1 skipped because of apply\n"
+        "\n"
+        "1 succeeded, 1 skipped, 1 parked in 2.0 s, speed-up 0.6\n"
+    )
+    assert summary_of(*events).only_parked
+    assert not summary_of(*events).all_succeeded
+    assert not summary_of(*events, ended("lint", Outcome.FAILED)).only_parked
+    assert not summary_of(*events, skipped("late", None)).only_parked
 
 
 def test_nothing_to_run_is_a_line_too() -> None:

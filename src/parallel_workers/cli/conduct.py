@@ -4,12 +4,13 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from parallel_workers.bodies import command_bodies
 from parallel_workers.children import Children
 from parallel_workers.cli.attend import Attendant
 from parallel_workers.cli.keeping import Keeping
+from parallel_workers.cli.terminal import console_for
 from parallel_workers.commands import CommandRunner, CommandText
 from parallel_workers.driver import Driver
 from parallel_workers.errors import UsageError
@@ -20,6 +21,7 @@ from parallel_workers.frontier import Frontier
 from parallel_workers.guardian import Guardian
 from parallel_workers.outputs import Outputs
 from parallel_workers.plan import Plan
+from parallel_workers.policy import unconfirmed
 from parallel_workers.reports.ndjson import EventLines
 from parallel_workers.reports.output import Output, non_blocking
 from parallel_workers.reports.progress import Progress
@@ -31,18 +33,34 @@ if TYPE_CHECKING:
     from parallel_workers.jobserver import Jobserver
 
 
+class Terms(NamedTuple):
+    """How a run is to go on, and to end.
+
+    Attributes:
+        jobs: How many tasks may run at once; 0 for no limit.
+        most_failures: How many failures let nothing new start; None for none.
+        fail_fast: Whether what runs is ended then, but for tasks that run always.
+        timeout: After how many seconds the run is ended; None for never.
+        grace: Seconds that a command has to end when it is told to.
+        yes: Whether tasks that are to be confirmed are.
+    """
+
+    jobs: int
+    most_failures: int | None
+    fail_fast: bool
+    timeout: float | None
+    grace: float
+    yes: bool
+
+
 def conduct(
     plan: Plan,
     commands: Sequence[CommandText],
+    terms: Terms,
     *,
     keeping: Keeping,
     events: Output | None,
     events_only: bool,
-    jobs: int,
-    most_failures: int | None,
-    fail_fast: bool,
-    timeout: float | None,
-    grace: float,
     rerun: Callable[[str], str],
     jobserver: "Jobserver | None" = None,
 ) -> int:
@@ -51,20 +69,17 @@ def conduct(
     Args:
         plan: What is to be run.
         commands: By task, its command.
+        terms: How the run is to go on, and to end.
         keeping: What is kept of the run, and what it goes on with.
         events: Where lines of events go; None for nowhere.
         events_only: Whether standard output is for those alone.
-        jobs: How many may run at once; 0 for no limit.
-        most_failures: How many failures let nothing new start; None for none.
-        fail_fast: Whether what runs is ended then, but for tasks that run always.
-        timeout: After how many seconds the run is ended; None for never.
-        grace: Seconds that a command has to end when it is told to.
         rerun: Returns, for the name of a task, the line that runs it again.
         jobserver: The jobserver that the run takes part in; None for none.
 
     Returns:
         The exit status: 0 if all succeeded, 1 if not, 3 if all succeeded and the record of it is
-        incomplete, 124 if its time limit ended the run, 128 and its number if a signal did.
+        incomplete, 4 if all succeeded but what has to be confirmed, 124 if its time limit ended the
+        run, 128 and its number if a signal did.
 
     Raises:
         UsageError: The system allows no thread.
@@ -74,27 +89,27 @@ def conduct(
     terminal = find_terminal(fd, os.environ)
     style = choose_style(sys.stdout.encoding, terminal, os.environ)
     progress = Progress(out, style, terminal)
+    console = None if events_only else console_for(plan, fd, progress)
+    asked = {} if terms.yes else plan.questions
+    parked = {} if terms.yes or console is not None else unconfirmed(plan, keeping.done)
     summary = Summary(rerun)
     passed = () if jobserver is None else jobserver.passed
-    children = Children(grace, expected=plan.tasks, passed=passed)
+    children = Children(terms.grace, expected=plan.tasks, passed=passed)
     guardian = Guardian(keeping.run)
     outputs = [out, errors] if events is None else [out, errors, events]
-    attendant = Attendant(children, guardian, progress, outputs, keeping.delay, timeout)
-    frontier = Frontier.of(plan, most_failures=most_failures, done=keeping.done)
-    journal = keeping.journal
-    listeners: list[Listener] = [progress, summary, attendant.listen]
-    if events is not None:
-        listeners.insert(0, EventLines(keeping.run, events.write))
-    if journal is not None:
-        # What anybody is told of is kept by then.
-        listeners.insert(0, journal)
-    driver = Driver(plan, frontier, jobs, listeners, keeping.done, keeping.earlier)
-    marks = {b"PW_RUN": keeping.run.encode(), b"PW_RUNNER": guardian.mark.encode()}
-    shared = {} if jobserver is None else jobserver.env
-    runner = CommandRunner(children, keeping.logs, {**os.environb, **shared, **marks})
-    driver.on_failure = runner.cancel if fail_fast else None
+    attendant = Attendant(children, guardian, progress, outputs, keeping.delay, terms.timeout)
+    frontier = Frontier.of(
+        plan, parked=parked, most_failures=terms.most_failures, done=keeping.done
+    )
+    listeners = _listeners(keeping, events, [progress, summary, attendant.listen])
+    driver = Driver(plan, frontier, terms.jobs, listeners, keeping.done, keeping.earlier)
+    env = _environment(keeping, guardian, jobserver)
+    runner = CommandRunner(children, keeping.logs, env, console)
+    driver.parked = parked
+    driver.on_failure = runner.cancel if terms.fail_fast else None
     passing = Outputs(plan, keeping.place, keeping.done)
-    bodies = command_bodies(plan, dict(enumerate(commands)), runner, driver, passing)
+    given = dict(enumerate(commands))
+    bodies = command_bodies(plan, given, runner, driver, passing, asked)
     # From here on only what the run itself makes is worth walking through.
     gc.freeze()
     gc.enable()
@@ -111,15 +126,12 @@ def conduct(
             guardian.release()
         if not attendant.gave_up:
             workers.join()
-    if ended_early is not None:
-        outcome, status = Outcome.CANCELLED, ended_early
-    elif summary.all_succeeded:
-        outcome, status = Outcome.SUCCEEDED, 0
-    else:
-        outcome, status = Outcome.FAILED, 1
+    outcome, status = _end_of(ended_early, summary)
     # First of all, since the rest may have to wait for whoever reads it.
     keeping.close(outcome)
     if attendant.gave_up:
+        if console is not None:
+            console.restore()
         return status
     children.close()
     progress.close()
@@ -127,6 +139,42 @@ def conduct(
     for warning in _warnings(attendant, out, events, guardian, keeping):
         errors.write(f"warning: {warning}\n".encode(sys.stderr.encoding, "backslashreplace"))
     return 3 if keeping.missing is not None and status == 0 else status
+
+
+def _listeners(
+    keeping: Keeping, events: Output | None, others: Sequence[Listener]
+) -> list[Listener]:
+    """Return who is told of all that happens, in the order in which they are."""
+    listeners = list(others)
+    if events is not None:
+        listeners.insert(0, EventLines(keeping.run, events.write))
+    if keeping.journal is not None:
+        # What anybody is told of is kept by then.
+        listeners.insert(0, keeping.journal)
+    return listeners
+
+
+def _environment(
+    keeping: Keeping, guardian: Guardian, jobserver: "Jobserver | None"
+) -> dict[bytes, bytes]:
+    """Return the environment that all commands have."""
+    marks = {b"PW_RUN": keeping.run.encode(), b"PW_RUNNER": guardian.mark.encode()}
+    shared = {} if jobserver is None else jobserver.env
+    return {**os.environb, **shared, **marks}
+
+
+def _end_of(ended_early: int | None, summary: Summary) -> tuple[Outcome, int]:
+    """Return how the run has ended, and the exit status that says so.
+
+    Args:
+        ended_early: The exit status if something ended it early; else None.
+        summary: What its tasks came to.
+    """
+    if ended_early is not None:
+        return Outcome.CANCELLED, ended_early
+    if summary.all_succeeded:
+        return Outcome.SUCCEEDED, 0
+    return (Outcome.PARKED, 4) if summary.only_parked else (Outcome.FAILED, 1)
 
 
 def _executor(jobserver: "Jobserver | None") -> Executor:

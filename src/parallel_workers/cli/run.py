@@ -102,6 +102,7 @@ def _repeat(option: str, args: Sequence[str]) -> list[str]:
 @click.option(
     "--fail-fast", is_flag=True, help="When a failure stops the run, end at once what runs."
 )
+@click.option("--yes", is_flag=True, help="Confirm all that would be asked.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would run, and run nothing.")
 @click.option("-C", "--directory", metavar="DIR", help="Go to DIR first.")
 @click.option(
@@ -170,6 +171,7 @@ def command(
     keep_going: bool,
     max_failures: int | None,
     fail_fast: bool,
+    yes: bool,
     dry_run: bool,
     directory: str | None,
     settings: tuple[str, ...],
@@ -198,6 +200,7 @@ def command(
     \b
     Exit status: 0 all succeeded, 1 something failed, 2 wrong input or usage,
     3 all succeeded, but not all of it could be recorded, 124 ended by --timeout,
+    4 all succeeded but what has to be confirmed, and nobody could be asked,
     130, 143 or 129 ended by SIGINT, SIGTERM or SIGHUP.
     """
     what = {"--command": template, "--programs": programs, "--recorded-commands": recorded or None}
@@ -233,7 +236,7 @@ def command(
             _print_order(prepared, jobs, keeping)
         return
     # Neither a dry run nor completion needs the parts of a real one.
-    from parallel_workers.cli.conduct import conduct, open_events
+    from parallel_workers.cli.conduct import Terms, conduct, open_events
 
     given = {"-C": directory, "--format": format_name, "--set": settings}
     options = {**given, **what, **choice.options()}
@@ -250,14 +253,10 @@ def command(
     status = conduct(
         prepared.plan,
         prepared.commands,
+        Terms(jobs, most, fail_fast, timeout, grace, yes),
         keeping=keeping,
         events=stream,
         events_only=events == "-",
-        jobs=jobs,
-        most_failures=most,
-        fail_fast=fail_fast,
-        timeout=timeout,
-        grace=grace,
         rerun=rerun,
         jobserver=jobserver,
     )

@@ -232,6 +232,7 @@ _MEANINGS: dict[str, Callable[[str], object]] = {
     "timeout": _number,
     "allow-failure": _flag,
     "always": _flag,
+    "console": _flag,
     "service": _object,
     "vars": _object,
 }

@@ -72,6 +72,11 @@ class Progress:
         self._status_shown = b""
         self._next_redraw = clock()
         self._retried: dict[str, int] = {}
+        self._held = False
+        # What has happened while nothing was to be shown.
+        self._waiting: list[Event] = []
+        # By task whose last attempt had the terminal itself, so that its output is known.
+        self._seen: set[str] = set()
 
     @property
     def broken(self) -> str | None:
@@ -81,18 +86,24 @@ class Progress:
     def __call__(self, events: Sequence[Event]) -> None:
         """Show what happened."""
         with self._lock:
-            for event in events:
-                if isinstance(event, TaskEnded):
-                    self._tell_ended(event)
-                elif isinstance(event, TaskRetried):
-                    self._tell_retried(event)
-                elif isinstance(event, ServiceReady):
-                    self._tell_ready(event)
-                elif isinstance(event, RunEnded):
-                    self._status = None
-            if self._status is not None:
-                self._status.note(events)
-            self._refresh()
+            if self._held:
+                self._waiting += events
+            else:
+                self._show(events)
+
+    def _show(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, TaskEnded):
+                self._tell_ended(event)
+            elif isinstance(event, TaskRetried):
+                self._tell_retried(event)
+            elif isinstance(event, ServiceReady):
+                self._tell_ready(event)
+            elif isinstance(event, RunEnded):
+                self._status = None
+        if self._status is not None:
+            self._status.note(events)
+        self._refresh()
 
     def tick(self) -> float | None:
         """Redraw the status if it is time, but never wait for a terminal that is slow or stopped.
@@ -100,7 +111,7 @@ class Progress:
         Returns:
             The seconds until it is time again; None when there is no status.
         """
-        if self._status is None or self._out.broken is not None:
+        if self._status is None or self._held or self._out.broken is not None:
             return None
         # Who holds the lock draws as well, or is held up by the terminal itself.
         if self._lock.acquire(blocking=False):
@@ -119,9 +130,32 @@ class Progress:
             self._flush()
             yield
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Show nothing while the context lasts, and then all that there was to show."""
+        with self._lock:
+            self._flush()
+            self._held = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._release()
+
+    def seen(self, task: str) -> None:
+        """Note that the output of the attempt of a task that is under way need not be shown."""
+        with self._lock:
+            self._seen.add(task)
+
+    def _release(self) -> None:
+        self._held = False
+        waiting, self._waiting = self._waiting, []
+        self._show(waiting)
+
     def close(self) -> None:
         """Show what has not been shown, and take the status away for good."""
         with self._lock:
+            self._release()
             self._status = None
             self._flush()
 
@@ -129,18 +163,25 @@ class Progress:
         outcome = event.outcome
         if outcome is Outcome.SUCCEEDED:
             name, lasted = name_of(event.task), format_duration(event.seconds)
-            self._tell(f"{self._style.succeeded} {name}  {lasted}\n", event.result)
+            self._tell(f"{self._style.succeeded} {name}  {lasted}\n", self._unseen(event))
         elif outcome is Outcome.CACHED and event.attempt:
             self._tell(f"{self._style.succeeded} {name_of(event.task)}  done already\n", None)
         elif outcome not in _UNTOLD:
             line = self._failure(self._style.mark(outcome), event)
             # Its output is known already, if it was to be tried again when the run was stopped.
             known = self._retried.get(event.task) == event.attempt
-            self._tell(line, None if known else event.result)
+            self._tell(line, None if known else self._unseen(event))
 
     def _tell_retried(self, event: TaskRetried) -> None:
         self._retried[event.task] = event.attempt
-        self._tell(self._failure(self._style.retried, event), event.result)
+        self._tell(self._failure(self._style.retried, event), self._unseen(event))
+
+    def _unseen(self, event: TaskEnded | TaskRetried) -> Any:
+        """Return the result of an attempt; None where its output has been seen."""
+        if event.task not in self._seen:
+            return event.result
+        self._seen.discard(event.task)
+        return None
 
     def _tell_ready(self, event: ServiceReady) -> None:
         line = f"{self._style.ready} {name_of(event.task)}  up after "
@@ -202,6 +243,8 @@ class Progress:
 
     def _refresh(self) -> None:
         """Write what is pending: at once without a status, else when it is time to redraw that."""
+        if self._held:
+            return
         if self._status is None or self._terminal is None:
             self._flush()
             return

@@ -16,7 +16,7 @@ from parallel_workers.events import (
 from parallel_workers.reports.log_files import last_lines
 from parallel_workers.reports.phrases import command_of, ending, name_of
 from parallel_workers.reports.style import Style
-from parallel_workers.wording import plural, printable, shorten
+from parallel_workers.wording import one_line, plural, printable, shorten
 
 SHOWN_FAILURES = 20
 """How many failures are told in full."""
@@ -70,6 +70,13 @@ class Summary:
             count for outcome, count in self._others.items() if outcome is not Outcome.CACHED
         )
 
+    @property
+    def only_parked(self) -> bool:
+        """Whether nothing is wrong but that some tasks have to be confirmed."""
+        fine = {Outcome.CACHED, Outcome.PARKED, Outcome.SKIPPED}
+        wrong = any(count for outcome, count in self._others.items() if outcome not in fine)
+        return not wrong and None not in self._causes and bool(self._others[Outcome.PARKED])
+
     def __call__(self, events: Sequence[Event]) -> None:
         """Take in what happened."""
         for event in events:
@@ -94,7 +101,7 @@ class Summary:
             return
         if event.outcome is Outcome.PARKED:
             self._others[event.outcome] += 1
-            _append(self._parked, event.task)
+            _append(self._parked, f"{name_of(event.task)}: {one_line(str(event.result), 200)}")
             return
         # An attempt that was to be followed by another, and was not, has been counted.
         if self._retried.get(event.task) != event.attempt:
@@ -145,11 +152,17 @@ class Summary:
         if count := self._forgiven_count:
             groups.append(f"{count:,} failed, as they may: {_listed(self._forgiven, count)}")
         if parked := self._others[Outcome.PARKED]:
-            groups.append(f"{parked:,} parked: {_listed(self._parked, parked)}")
+            groups += self._parks(parked)
         groups += self._skips()
         if groups:
             yield ""
             yield from groups
+
+    def _parks(self, count: int) -> Iterator[str]:
+        yield f"{count:,} parked; --resume asks again in a terminal, --yes answers"
+        yield from (f"  {line}" for line in self._parked)
+        if more := count - len(self._parked):
+            yield f"  … and {more:,} more"
 
     def _skips(self) -> Iterator[str]:
         causes = sorted(self._causes.items(), key=lambda item: -item[1])
