@@ -4,6 +4,8 @@ import threading
 import time
 from collections.abc import Sequence
 
+import pytest
+
 from parallel_workers.alarms import Alarms
 from tests.support.program import until
 
@@ -53,3 +55,20 @@ def test_after_the_last_one_another_can_be_set() -> None:
     for number in range(3):
         alarms.set(0, number)
         until(lambda told=number + 1: len(bell.told) == told)
+
+
+def test_where_no_thread_can_be_had_it_says_so_and_is_not_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bell = Bell()
+    alarms = Alarms(bell)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        assert not alarms.set(0.0, 1)
+    assert alarms.set(0.0, 2)
+    until(lambda: bell.told != [])
+    assert [number for number, _ in bell.told] == [2]
+
+
+def no_thread(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

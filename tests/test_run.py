@@ -479,6 +479,25 @@ def test_a_run_cancelled_before_anything_failed_says_so() -> None:
         run.check()
 
 
+def test_where_no_thread_can_wait_for_a_delay_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    tries = iter([ValueError("busy"), None])
+
+    def flaky() -> str:
+        if error := next(tries):
+            raise error
+        return "done"
+
+    graph = WorkGraph()
+    task = graph.add("flaky", flaky, retries={"times": 1, "delay": 3600})
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    assert graph.run(on="inline")[task] == "done"
+
+
 def test_what_has_to_be_confirmed_is_parked_unless_it_is() -> None:
     graph = WorkGraph()
     plan = graph.add("plan", int, "3")

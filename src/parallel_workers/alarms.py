@@ -23,19 +23,30 @@ class Alarms:
         self._changed = threading.Condition()
         self._waiting = False
 
-    def set(self, seconds: float, number: int) -> None:
+    def set(self, seconds: float, number: int) -> bool:
         """Set an alarm.
 
         Args:
             seconds: In how many seconds its time comes.
             number: What `ring` is told.
+
+        Returns:
+            Whether it is set; not where the system allows no thread that could wait for it.
         """
         with self._changed:
+            if not self._waiting and not self._start_waiting():
+                return False
             heappush(self._set, (self._clock() + seconds, number))
             self._changed.notify()
-            if not self._waiting:
-                self._waiting = True
-                threading.Thread(target=self._wait, name="alarms", daemon=True).start()
+        return True
+
+    def _start_waiting(self) -> bool:
+        try:
+            threading.Thread(target=self._wait, name="alarms", daemon=True).start()
+        except RuntimeError:
+            return False
+        self._waiting = True
+        return True
 
     def clear(self) -> None:
         """Forget all alarms."""
