@@ -101,6 +101,8 @@ class WorkGraph:
         pools: The limit of each pool, by its name.
         env: Variables that the commands of all tasks get that do not set them themselves.
         env_files: The paths of the files that those were read from, as the work file has them.
+        matrices: By name of a task with a matrix, the names of those that it has become; in a part
+            of a graph, of some that are not in it, too.
         warnings: What the reader of the file found strange.
         runs: What tells of each run whether it is over; until then, this cannot be changed.
 
@@ -122,6 +124,7 @@ class WorkGraph:
         self.pools: dict[str, int] = {}
         self.env: dict[str, str] = {}
         self.env_files: list[str] = []
+        self.matrices: dict[str, list[str]] = {}
         self.warnings: list[str] = []
         self._named_later: list[tuple[int, str]] = []
         self._topology: Topology | None = None
@@ -791,9 +794,8 @@ class WorkGraph:
         try:
             return self.numbers[name]
         except KeyError:
-            raise UnknownTaskError(
-                f"there is no task named {shorten(name)}{suggestion(name, self.numbers)}"
-            ) from None
+            hint = suggestion(name, [*self.numbers, *self.matrices])
+            raise UnknownTaskError(f"there is no task named {shorten(name)}{hint}") from None
 
     def name(self, number: int) -> str:
         """Return the name of the task with that number, which must not be that of a gate."""
@@ -940,6 +942,7 @@ class WorkGraph:
         graph.pools.update(self.pools)
         graph.env.update(self.env)
         graph.env_files.extend(self.env_files)
+        graph.matrices.update(self.matrices)
         graph.warnings.extend(self.warnings)
         copies: dict[int, int] = {}
         for node in nodes:

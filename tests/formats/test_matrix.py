@@ -178,6 +178,7 @@ def test_variables_and_threads_that_would_fill_the_memory_are_refused(
     monkeypatch.setattr(workfile, "MOST_COPIES", 5)
     (told,) = refused(tmp_path, matrix("{A: [1, 2]}", "    env: {B: 1, C: 1}\n"), "work.yaml")
     assert "so many tasks cannot set their own" in told
+    monkeypatch.setattr(_matrix, "MOST_EXPANDED", 5)
     threads = "threads: [[[task], [b]], [[task], [b]], [[task], [b]]]\n"
     (told,) = refused(tmp_path, matrix("{A: [1, 2, 3]}", threads), "work.yaml")
     assert told.startswith("work.yaml:5: threads: tasks with a matrix are named here so often")
@@ -193,3 +194,35 @@ def test_a_matrix_runs_with_its_variables(tmp_path: Path) -> None:
     assert (tmp_path / "told").read_text() == "3.11 a\n3.11 b\nlast\n"
     assert run(tmp_path, "run", "work.json", "test[python=3.11,os=b]").status == 0
     assert (tmp_path / "told").read_text().endswith("last\n3.11 b\n")
+
+
+def test_the_name_of_a_matrix_means_all_its_tasks_wherever_tasks_are_named(tmp_path: Path) -> None:
+    test = {"command": "echo $os >> told", "matrix": {"os": ["a", "b"]}, "after": "first"}
+    tasks = {
+        "first": "echo first >> told",
+        "test": test,
+        "last": {"command": "echo last >> told", "after": "test"},
+    }
+    write_work(tmp_path, tasks)
+
+    def told(*arguments: str) -> set[str]:
+        (tmp_path / "told").unlink(missing_ok=True)
+        ended = run(tmp_path, "run", "-j1", *arguments)
+        assert (ended.status, ended.errors) == (0, "")
+        return set((tmp_path / "told").read_text().split())
+
+    assert told("test") == {"first", "a", "b"}
+    assert told("--only", "test") == {"a", "b"}
+    assert told("--skip", "test") == {"first", "last"}
+    assert told("--from", "test") == {"a", "b", "last"}
+    assert told() == {"first", "a", "b", "last"}
+    assert told("--again", "test") == {"a", "b", "last"}
+
+
+def test_a_task_that_is_really_called_so_comes_before_patterns_and_unknown_names_say_what_is_near(
+    tmp_path: Path,
+) -> None:
+    tasks = {"test": {"command": "true", "matrix": {"os": ["a", "b"]}}, "text": "true"}
+    write_work(tmp_path, tasks)
+    assert run(tmp_path, "list", "test[os=a]").output == "test[os=a]\n"
+    assert 'did you mean "test"?' in run(tmp_path, "list", "tesst").errors

@@ -183,7 +183,7 @@ def complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) 
     if path == "-":
         return []
     graph = formats.load_as(path, ctx.params.get("format_name"), strict=False).graph
-    return [name for name in graph if name.startswith(incomplete)]
+    return [name for name in (*graph, *graph.matrices) if name.startswith(incomplete)]
 
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> Sequence[str]:

@@ -27,7 +27,13 @@ from parallel_workers.cli.keeping import (
     keep,
     keep_nothing,
 )
-from parallel_workers.cli.selection import Choice, Selection, select, selection_options
+from parallel_workers.cli.selection import (
+    Choice,
+    Selection,
+    select,
+    selection_options,
+    without_matrices,
+)
 from parallel_workers.commands import CommandText, shown_command
 from parallel_workers.cores import usable_cores
 from parallel_workers.durations import parse_duration
@@ -209,14 +215,13 @@ def command(
     if directory is not None:
         _go_to(directory)
     path, names = _find_input(file_and_tasks, again)
-    wishes = Wishes(
-        state, durable, resume or resume_run is not None or bool(again), resume_run, again
-    )
     if not state:
         raise UsageError("--state needs the path of a directory; it is empty")
-    if wishes.resume and no_journal:
+    goes_on = resume or resume_run is not None or bool(again)
+    if goes_on and no_journal:
         raise UsageError("--no-journal keeps nothing to go on with; leave it or --resume out")
     graph = load_graph(path, format_name, strict)
+    wishes = Wishes(state, durable, goes_on, resume_run, without_matrices(graph, again))
     if settings:
         from parallel_workers.env_files import read_settings, set_for_all
 

@@ -192,7 +192,11 @@ def find_tasks(graph: WorkGraph, patterns: Iterable[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for pattern in patterns:
-        meant = matches(pattern, graph.numbers)
+        meant = [
+            name
+            for each in without_matrices(graph, [pattern])
+            for name in matches(each, graph.numbers)
+        ]
         if not meant and _WILD.isdisjoint(pattern):
             graph.number(pattern)  # raises
         if not meant:
@@ -200,6 +204,16 @@ def find_tasks(graph: WorkGraph, patterns: Iterable[str]) -> list[str]:
             raise UsageError(f"no task matches {shorten(pattern)}{better}")
         found.update(dict.fromkeys(meant))
     return list(found)
+
+
+def without_matrices(graph: WorkGraph, patterns: Iterable[str]) -> list[str]:
+    """Return patterns where names of tasks with a matrix are those of the tasks they have become.
+
+    Args:
+        graph: The graph.
+        patterns: Names, or patterns of these.
+    """
+    return [name for pattern in patterns for name in graph.matrices.get(pattern, [pattern])]
 
 
 def matches(pattern: str, names: Collection[str]) -> list[str]:

@@ -15,6 +15,8 @@ from typing import NamedTuple, TypeAlias
 
 from parallel_workers.definition import ENVIRONMENT, NAME, Schema, check_name, read_environment
 from parallel_workers.errors import FieldError
+from parallel_workers.formats._fields import connect
+from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import plural, shown
 
 MOST_COMBINATIONS = 5_000
@@ -25,6 +27,9 @@ MOST_VALUES = 100_000
 
 MOST_CHARACTERS = 5_000_000
 """The most characters that the names of those tasks may have together."""
+
+MOST_EXPANDED = 2_000_000
+"""The most tasks that may stand in threads by the names of matrices."""
 
 Matrix: TypeAlias = Mapping[str, Sequence[str]]
 """By variable, its values."""
@@ -88,7 +93,134 @@ def _read_values(key: str, values: object) -> list[str]:
     return list(found)
 
 
-class Budget:
+def combinations(name: str, matrix: Matrix) -> Iterator[Combination]:
+    """Yield what a matrix becomes.
+
+    Args:
+        name: The name of its task.
+        matrix: The matrix.
+
+    >>> [each.name for each in combinations("test", {"python": ["3.11", "3.12"], "os": ["a"]})]
+    ['test[python=3.11,os=a]', 'test[python=3.12,os=a]']
+    """
+    for values in product(*matrix.values()):
+        variables = dict(zip(matrix, values, strict=True))
+        pairs = ",".join(f"{key}={value}" for key, value in variables.items())
+        yield Combination(f"{name}[{pairs}]", variables)
+
+
+class Matrices:
+    """The tasks of one file that have a matrix, each by its name and the tasks that it has become.
+
+    Where numbers of tasks stand, a number below 0 stands for all tasks of a matrix.
+
+    Args:
+        graph: Has, or gets, all of these tasks.
+
+    Attributes:
+        numbers: By the name of a task with a matrix, that number.
+    """
+
+    def __init__(self, graph: WorkGraph) -> None:
+        self._graph = graph
+        self._budget = _Budget()
+        self._members: dict[int, list[int]] = {}
+        self._gates: dict[int, int] = {}
+        self._expanded = 0
+        self.numbers: dict[str, int] = {}
+
+    def combinations(self, name: str, content: object) -> Iterator[Combination]:
+        """Return the tasks that a matrix becomes.
+
+        Args:
+            name: The name of the task that has it.
+            content: What stands in its place.
+
+        Raises:
+            FieldError: It is no matrix, or what all of the file become is too much.
+        """
+        self._budget.look(content)
+        matrix = read_matrix(content)
+        self._budget.spend(name, matrix)
+        return combinations(name, matrix)
+
+    def add(self, name: str, members: Sequence[int]) -> None:
+        """Let a name stand for tasks.
+
+        Args:
+            name: The name.
+            members: Their numbers; one at least.
+        """
+        number = self.number_of(members)
+        self.numbers[name] = number
+        self._members[number] = list(members)
+        self._graph.matrices[name] = [self._graph.name(member) for member in members]
+
+    def number_of(self, members: Sequence[int]) -> int:
+        """Return what stands for the tasks of a description: for one, its own number."""
+        return members[0] if len(members) == 1 else -1 - members[0]
+
+    def members(self, number: int) -> Sequence[int]:
+        """Return the tasks that a number stands for."""
+        return self._members.get(number, [number])
+
+    def gate(self, number: int) -> int:
+        """Return what waits for all that a number stands for: a gate, or the task if it is one."""
+        members = self.members(number)
+        if len(members) == 1:
+            return members[0]
+        if number not in self._gates:
+            self._gates[number] = gate = self._graph.add_gate()
+            connect(members, [gate], self._graph)
+        return self._gates[number]
+
+    def described_as(self, name: str) -> str:
+        """Return the name under which a task is described, which is another one in a matrix."""
+        task = self._graph.numbers[name]
+        return next(
+            (base for base, number in self.numbers.items() if task in self.members(number)), name
+        )
+
+    def in_threads(self, threads: object) -> object:
+        """Return threads with the tasks of a matrix in the place of its name.
+
+        The first one stands there and the others at the end, so that all other places stay.
+
+        Args:
+            threads: What stands in their place.
+
+        Raises:
+            FieldError: That is too much.
+        """
+        if not self.numbers or not isinstance(threads, (list, tuple)):
+            return threads
+        return [
+            [self._in_group(group) if isinstance(group, list) else group for group in thread]
+            if isinstance(thread, list)
+            else thread
+            for thread in threads
+        ]
+
+    def _in_group(self, group: Sequence[object]) -> list[object]:
+        names, more = list(group), dict[object, None]()
+        for index, name in enumerate(names):
+            number = self.numbers.get(name) if isinstance(name, str) else None
+            if number is None:
+                continue
+            members = self.members(number)
+            self._expanded += len(members)
+            if self._expanded > MOST_EXPANDED:
+                raise FieldError(
+                    "tasks with a matrix are named here so often that too much would come of it; "
+                    "use their after"
+                )
+            first, *others = map(self._graph.name, members)
+            names[index] = first
+            more.update(dict.fromkeys(others))
+        return [*names, *more]
+
+
+class _Budget:
     """How much may still be made of the matrices of one file."""
 
     def __init__(self) -> None:
@@ -135,19 +267,3 @@ class Budget:
                 "the names of the tasks that it becomes would be too long together; make the name "
                 "of the task, or the values, shorter"
             )
-
-
-def combinations(name: str, matrix: Matrix) -> Iterator[Combination]:
-    """Yield what a matrix becomes.
-
-    Args:
-        name: The name of its task.
-        matrix: The matrix.
-
-    >>> [each.name for each in combinations("test", {"python": ["3.11", "3.12"], "os": ["a"]})]
-    ['test[python=3.11,os=a]', 'test[python=3.12,os=a]']
-    """
-    for values in product(*matrix.values()):
-        variables = dict(zip(matrix, values, strict=True))
-        pairs = ",".join(f"{key}={value}" for key, value in variables.items())
-        yield Combination(f"{name}[{pairs}]", variables)

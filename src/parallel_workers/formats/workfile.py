@@ -41,7 +41,7 @@ from parallel_workers.formats._fields import (
     task,
 )
 from parallel_workers.formats._format import Reader, Writer
-from parallel_workers.formats._matrix import Budget, combinations, read_matrix
+from parallel_workers.formats._matrix import Matrices
 from parallel_workers.formats._writing import describe, dump_json, enclose, refuse_too_large
 from parallel_workers.formats.groups import Threads, add_threads, explain_cycle
 from parallel_workers.graph import WorkGraph
@@ -100,7 +100,7 @@ def _cycle(names: Sequence[str], reader: "_Reader", threads: Threads) -> Problem
     found = explain_cycle(names, reader.graph, threads)
     if found.place:
         return found._replace(place=("threads", *found.place))
-    return found._replace(place=("tasks", reader.described_as(names[0])))
+    return found._replace(place=("tasks", reader.matrices.described_as(names[0])))
 
 
 class _Reader:
@@ -112,10 +112,7 @@ class _Reader:
         after: Of each description of tasks that wait: their numbers, where to tell of it, and what
             its `after` holds.
         copies: How many variables were copied into tasks with an `env` of their own.
-        expanded: How many tasks stand in threads by the name of a matrix.
-        matrices: By the name of a task with a matrix, minus the number of its first task, minus 1.
-        members: By that, the numbers of its tasks.
-        gates: By that, the gate that waits for all of them, if somebody needs it.
+        matrices: The tasks with a matrix.
     """
 
     def __init__(self, data: Mapping[str, Any], findings: Findings) -> None:
@@ -124,11 +121,7 @@ class _Reader:
         self.graph = WorkGraph()
         self.after: list[tuple[list[int], About, object]] = []
         self.copies = 0
-        self.expanded = 0
-        self.budget = Budget()
-        self.matrices: dict[str, int] = {}
-        self.members: dict[int, list[int]] = {}
-        self.gates: dict[int, int] = {}
+        self.matrices = Matrices(self.graph)
         check_keys(data, tuple(SECTIONS), findings.about())
         if not isinstance(schema := data.get("$schema", ""), str):
             findings.about().problem(f"{shown(schema)} is no place; write it as text", "$schema")
@@ -202,7 +195,7 @@ class _Reader:
 
     def _new(self, name: str, about: About) -> int:
         """Add a task of a name that no other one should have."""
-        if name in self.graph.numbers or name in self.matrices:
+        if name in self.graph.numbers or name in self.matrices.numbers:
             about.problem(f"a matrix gives the name {shown(name)} to another task; rename one")
         return self.graph.add_plain(name)
 
@@ -211,17 +204,15 @@ class _Reader:
     ) -> list[int]:
         """Add the tasks that a matrix becomes, and return their numbers."""
         try:
-            self.budget.look(content)
-            matrix = read_matrix(content)
-            self.budget.spend(name, matrix)
+            combinations = self.matrices.combinations(name, content)
         except FieldError as error:
             about.problem(error.message, "matrix", *error.place)
             # Known in any case, so that those who wait for it are not at fault.
             return [self._new(name, about)]
         own = fields.get("env", {})
         numbers = []
-        for combination in combinations(name, matrix):
-            self.copies += len(own) + len(matrix)
+        for combination in combinations:
+            self.copies += len(own) + len(combination.variables)
             if self.copies > MOST_COPIES:
                 break
             number = self._new(combination.name, about)
@@ -230,44 +221,17 @@ class _Reader:
         if name in self.graph.numbers:
             about.problem(f"a matrix gives the name {shown(name)} to another task; rename one")
         elif numbers:
-            self.matrices[name] = -1 - numbers[0]
-            self.members[-1 - numbers[0]] = numbers
+            self.matrices.add(name, numbers)
         return numbers
 
-    def described_as(self, name: str) -> str:
-        """Return the name under which a task is described, which is another one in a matrix."""
-        number = self.graph.numbers[name]
-        return next(
-            (base for base, key in self.matrices.items() if number in self.members[key]), name
-        )
-
     def threads(self) -> object:
-        """Return the threads, the tasks of a matrix in the place of its name.
-
-        The first one stands there and the others at the end, so that all other places stay.
-        """
+        """Return the threads, the tasks of a matrix in the place of its name."""
         threads = self.data.get("threads", ())
-        if not self.matrices or not isinstance(threads, (list, tuple)):
-            return threads
-        return [
-            [self._expanded(group) if isinstance(group, list) else group for group in thread]
-            if isinstance(thread, list)
-            else thread
-            for thread in threads
-        ]
-
-    def _expanded(self, group: Sequence[object]) -> list[object]:
-        names, more = list(group), dict[object, None]()
-        for index, name in enumerate(names):
-            key = self.matrices.get(name) if isinstance(name, str) else None
-            if key is not None:
-                self.expanded += len(self.members[key])
-                if self.expanded > MOST_COPIES:
-                    break
-                first, *others = map(self.graph.name, self.members[key])
-                names[index] = first
-                more.update(dict.fromkeys(others))
-        return [*names, *more]
+        try:
+            return self.matrices.in_threads(threads)
+        except FieldError as error:
+            self.findings.about().problem(error.message, "threads")
+            return ()
 
     def _about(self, name: str) -> About:
         return self.findings.about(task(name), ("tasks", name))
@@ -310,12 +274,6 @@ class _Reader:
                 "fewer here",
                 "env",
             )
-        if self.expanded > MOST_COPIES:
-            self.findings.about().problem(
-                "tasks with a matrix are named here so often that too much would come of it; use "
-                "their after",
-                "threads",
-            )
         if self.common:
             for number in self.graph.numbers.values():
                 if number >= described:
@@ -331,26 +289,15 @@ class _Reader:
                 continue
             if not numbers:
                 continue
-            alone = len(numbers) == 1
-            own = numbers[0] if alone else -1 - numbers[0]
-            found = find_neighbours(names, own, self.graph, about, "after", self.matrices)
-            if alone:
-                before = [number if number >= 0 else self._gate(number) for number in found]
+            own = self.matrices.number_of(numbers)
+            found = find_neighbours(names, own, self.graph, about, "after", self.matrices.numbers)
+            if len(numbers) == 1:
+                before = [self.matrices.gate(number) for number in found]
             else:
                 # Not through the gate of another matrix: no gate waits for a gate.
-                before = [each for number in found for each in self.members.get(number, [number])]
+                before = [each for number in found for each in self.matrices.members(number)]
             connect(before, numbers, self.graph)
         settle_edges(self.graph)
-
-    def _gate(self, matrix: int) -> int:
-        """Return what waits for all tasks of a matrix: a gate, or the task if it is one."""
-        members = self.members[matrix]
-        if len(members) == 1:
-            return members[0]
-        if matrix not in self.gates:
-            self.gates[matrix] = gate = self.graph.add_gate()
-            connect(members, [gate], self.graph)
-        return self.gates[matrix]
 
 
 def _over(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
