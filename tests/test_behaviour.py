@@ -3,7 +3,7 @@
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from parallel_workers.events import Outcome, RunEnded, RunStarted, TaskRetried, TaskStarted
+from parallel_workers.events import (
+    Event,
+    Outcome,
+    RunEnded,
+    RunStarted,
+    TaskRetried,
+    TaskStarted,
+)
 from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
 from tests.support import runs
@@ -253,6 +260,32 @@ def test_events_tell_each_attempt_in_order(way: str, tmp_path: Path) -> None:
         "RunEnded",
     ]
     assert runs.told_of(result.events, "flaky") == ["started", "retried", "started", "ended"]
+
+
+def end_with_a_service(graph: WorkGraph) -> None:
+    graph.add("db", command="echo up; exec sleep 600", service={"log": "up"})
+    graph.add("use", command="true", after=["db"])
+
+
+def end_with_a_function_that_is_given_up(graph: WorkGraph) -> None:
+    graph.add("slow", time.sleep, 1, timeout=0.02)
+
+
+@pytest.mark.parametrize("add_tasks", [end_with_a_service, end_with_a_function_that_is_given_up])
+def test_a_run_is_waited_for_until_all_of_it_is_told(
+    add_tasks: Callable[[WorkGraph], None],
+) -> None:
+    """What ends last is told by a thread that is no worker's, and here that takes its time."""
+    graph, told = WorkGraph(), list[str]()
+
+    def listen(events: Sequence[Event]) -> None:
+        if isinstance(events[-1], RunEnded):
+            time.sleep(0.1)
+        told.extend(type(event).__name__ for event in events)
+
+    add_tasks(graph)
+    graph.run(on="threads", check=False, listen=listen)
+    assert told[-1] == "RunEnded"
 
 
 # Random graphs against the model

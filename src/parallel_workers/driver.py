@@ -598,6 +598,16 @@ class Driver:
         value = self.values[task]
         return None if value is LET_GO else value
 
+    def wait_until_told(self) -> None:
+        """Return when the listeners have been told of all that has happened until now.
+
+        Whoever ends a run tells of it only afterwards, and need be no worker that one could wait
+        for. Not for listeners, which would wait for themselves.
+        """
+        while self._events or self._delivering.locked():
+            with self._delivering:
+                self._deliver_batch()
+
     def abandon(self) -> None:
         """Let the run be over as it stands: nobody is left who would go on with it."""
         with contextlib.suppress(Exception):
@@ -616,13 +626,16 @@ class Driver:
         # after it has let go: none is left behind, and none overtakes another.
         while self._events and self._delivering.acquire(blocking=False):
             try:
-                with self._lock:
-                    batch, self._events = self._events, []
-                # Another may have delivered everything since we looked.
-                for listener in self._listeners if batch else ():
-                    listener(batch)
+                self._deliver_batch()
             finally:
                 self._delivering.release()
+
+    def _deliver_batch(self) -> None:
+        with self._lock:
+            batch, self._events = self._events, []
+        # Another may have delivered everything since we looked.
+        for listener in self._listeners if batch else ():
+            listener(batch)
 
 
 def _nobody_waits() -> None:

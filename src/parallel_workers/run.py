@@ -328,6 +328,7 @@ class Run:
         if not self._joined:
             if self._workers is not None:
                 self._workers.join()
+            self._driver.wait_until_told()
             self._joined = True
             if self._commands is not None:
                 self._commands.close()
