@@ -262,6 +262,13 @@ def test_events_tell_each_attempt_in_order(way: str, tmp_path: Path) -> None:
     assert runs.told_of(result.events, "flaky") == ["started", "retried", "started", "ended"]
 
 
+def test_a_task_found_done_when_it_is_tried_again_is_no_failure() -> None:
+    graph = WorkGraph()
+    graph.add("built", command="exit 1", done_if="test $PW_ATTEMPT = 2", retries=1)
+    run = graph.run()
+    assert (run.tasks["built"].outcome, run.tasks["built"].error) == (Outcome.CACHED, None)
+
+
 def end_with_a_service(graph: WorkGraph) -> None:
     graph.add("db", command="echo up; exec sleep 600", service={"log": "up"})
     graph.add("use", command="true", after=["db"])

@@ -105,7 +105,7 @@ class TaskRun:
     def error(self) -> BaseException | None:
         """What its last attempt raised; None if that succeeded, or there was none."""
         outcome = self.outcome
-        if outcome is Outcome.SUCCEEDED or outcome is Outcome.SKIPPED:
+        if outcome in GOOD or outcome is Outcome.SKIPPED:
             return None
         return self._driver.error(self._task, outcome)
 
@@ -423,7 +423,7 @@ class Run:
         failed = [
             task
             for task in sorted(driver.errors, key=driver.finished.__getitem__)
-            if driver.outcome(task) is not Outcome.SUCCEEDED and not driver.forgiven(task)
+            if driver.outcome(task) not in GOOD and not driver.forgiven(task)
         ]
         outcomes = self.outcomes
         skipped, parked = outcomes[Outcome.SKIPPED], outcomes[Outcome.PARKED]
