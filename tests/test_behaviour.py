@@ -17,6 +17,7 @@ from parallel_workers.events import (
     Outcome,
     RunEnded,
     RunStarted,
+    ServiceReady,
     TaskRetried,
     TaskStarted,
 )
@@ -324,6 +325,8 @@ def test_random_graphs_run_as_their_rules_say(way: str, times: int) -> None:
         with tempfile.TemporaryDirectory() as directory:
             result = runs.ALL[way](*case[:3], Path(directory), **options_of(case))
         check_accounts(case, jobs_of(way, case), result)
+        if way != "simulated":
+            check_services(case, result)
         if result.events:
             check_events(way, case, result)
 
@@ -350,10 +353,14 @@ def test_no_worker_is_idle_while_something_is_ready(way: str, times: int) -> Non
                 release_all(case, place, future)
         result = future.result()
         names = Plan(case.graph).names
-        assert result.outcomes == {names[task]: end for task, end in model.outcome.items()}
+        assert result.outcomes == case.outcomes(model)
         assert result.attempts == {n: model.attempts.get(t, 0) for t, n in enumerate(names)}
 
     check()
+
+
+GOOD, BAD = {"succeeded", "cached"}, {"failed", "timed_out"}
+"""The outcomes of tasks that were attempted."""
 
 
 def options_of(case: Case) -> dict[str, Any]:
@@ -371,14 +378,30 @@ def direct(case: Case, jobs: int, place: Path, choice: random.Random) -> Model:
     while True:
         wait_until_none_is_idle(model, names, jobs, place)
         if not model.running:
+            assert not model.serving
             return model
-        task = choice.choice(sorted(model.running))
+        dying = [s for s in model.serving if case.scripts[names[s]].dies_with]
+        task = choice.choice(sorted(model.running) + sorted(dying))
         name, attempt = names[task], model.attempts[task]
-        (place / f"{name}.go").touch()
-        model.step([task if attempt > case.scripts[name].failures else ~task], 0)
+        if task in model.serving:
+            (place / f"{name}.die").touch()
+            model.leave(task)
+            attempt += 1
+        else:
+            (place / f"{name}.go").touch()
+            model.step([task if case.scripts[name].ends_well(attempt) else ~task], 0)
+        end_unneeded(model)
         wake_all(model)  # soon; and until then what else could run has begun
         if case.watched:
             wait_for_end(name, attempt, place)
+
+
+def end_unneeded(model: Model) -> None:
+    """End services that nobody needs any more, also those that are coming up; as a run does."""
+    while unneeded := [s for s in model.running & model.services if not model.is_needed(s)]:
+        model.step(unneeded, 0)
+    while unneeded := sorted(model.unneeded()):
+        model.leave(unneeded[0])
 
 
 def wait_until_none_is_idle(model: Model, names: list[str], jobs: int, place: Path) -> None:
@@ -419,14 +442,15 @@ def release_all(case: Case, place: Path, future: "Future[Result]") -> None:
 def check_accounts(case: Case, jobs: int, result: Result) -> None:
     """Hold what tasks tell of themselves, and how they ended, against what the case says."""
     plan, model = Plan(case.graph), case.model()
+    died = {task for task in plan.services if has_died(case, plan.names[task], result)}
     for task, name in enumerate(plan.names):
-        check_attempts(plan.retries.get(task, 0), case.scripts[name], name, result)
+        check_attempts(case, plan, task, result)
         for trace in result.of(name):
             for other in model.predecessors[task]:
                 before = plan.names[other]
                 if task not in plan.always:
-                    forgiven = other in plan.forgiven
-                    assert result.outcomes[before] in {"succeeded", "failed" if forgiven else ""}
+                    forgiven = other in plan.forgiven or other in died
+                    assert result.outcomes[before] in (GOOD | BAD if forgiven else GOOD)
                 assert all(earlier.finish <= trace.start for earlier in result.of(before))
     assert result.most_at_once() <= jobs
     for pool, (_, limit) in enumerate(plan.pools):
@@ -435,38 +459,76 @@ def check_accounts(case: Case, jobs: int, result: Result) -> None:
     failures = [
         task
         for task, name in enumerate(plan.names)
-        if result.outcomes[name] == "failed" and task not in plan.forgiven
+        if result.outcomes[name] in BAD and task not in plan.forgiven
     ]
-    if case.most is None or len(failures) < case.most:
-        assert result.outcomes == outcomes_without_stop(case, plan.names)
+    if not died and (case.most is None or len(failures) < case.most):
+        assert result.outcomes == outcomes_without_stop(case)
 
 
-def check_attempts(retries: int, script: Script, name: str, result: Result) -> None:
-    count = len(result.of(name))
-    assert result.attempts[name] == count
+def has_died(case: Case, service: str, result: Result) -> bool:
+    """Whether a service was up, and has ended while others needed it."""
+    was_up = case.scripts[service].ends_well(result.attempts[service])
+    return was_up and result.outcomes[service] in BAD
+
+
+def has_any_died(case: Case, result: Result) -> bool:
+    return any(has_died(case, name, result) for name in case.scripts)
+
+
+def check_services(case: Case, result: Result) -> None:
+    """Check that what needs a service ended before it, unless that died."""
+    plan = Plan(case.graph)
+    for service in plan.services:
+        name = plan.names[service]
+        if case.scripts[name].dies_with:
+            continue
+        for user in [plan.names[task] for task in plan.users(service)]:
+            for trace in result.of(user) if result.outcomes[name] == "succeeded" else ():
+                assert trace.finish <= result.service_ends[name]
+                assert result.service_ends.get(user, 0.0) <= result.service_ends[name]
+
+
+def check_attempts(case: Case, plan: Plan, task: int, result: Result) -> None:
+    name = plan.names[task]
+    script, most = case.scripts[name], plan.retries.get(task, 0) + 1
+    count, noted = result.attempts[name], len(result.of(name))
+    # What hangs notes nothing, nor need a service that is told to end before it is up.
+    assert noted == count or (noted < count and (script.hangs or task in plan.services))
+    last = next((n for n in range(1, most + 1) if script.ends_well(n)), most + 1)
     match result.outcomes[name]:
+        case "succeeded" if task in plan.services:
+            assert 1 <= count <= min(last, most)
         case "succeeded":
-            assert count == script.failures + 1 <= retries + 1
-        case "failed":
-            assert 1 <= count <= min(script.failures, retries + 1)
+            assert count == last <= most
+            assert not script.finds_done(last)
+        case "cached" if task in plan.services:
+            assert count == 0
+        case "cached":
+            assert count == last <= most
+            assert script.finds_done(last)
+        case "failed" | "timed_out" as outcome:
+            assert 1 <= count < last or has_died(case, name, result)
+            assert (outcome == "timed_out") is script.hangs
         case "skipped":
             assert count == 0
-            assert "failed" in result.outcomes.values()
+            assert BAD & set(result.outcomes.values())
         case other:
             pytest.fail(f"{name} has ended in another way: {other}")
 
 
-def outcomes_without_stop(case: Case, names: list[str]) -> dict[str, str]:
-    """Return how all tasks end where no failure stops the others."""
-    model = case._replace(most=None).model()
+def outcomes_without_stop(case: Case) -> dict[str, str]:
+    """Return how all tasks end where no failure stops the others, and no service dies."""
+    names, model = Plan(case.graph).names, case._replace(most=None).model()
     ended: list[int] = []
     while started := model.step(ended, 1) or model.asleep:
         ended = []
         for task in model.running & set(started):
-            well = model.attempts[task] > case.scripts[names[task]].failures
+            well = case.scripts[names[task]].ends_well(model.attempts[task])
             ended = [task if well else ~task]
+        end_unneeded(model)
         wake_all(model)
-    return {names[task]: outcome for task, outcome in model.outcome.items()}
+    end_unneeded(model)
+    return case.outcomes(model)
 
 
 def wake_all(model: Model) -> None:
@@ -477,6 +539,7 @@ def wake_all(model: Model) -> None:
 def check_events(way: str, case: Case, result: Result) -> None:
     """Let the model do what the events tell, and see that it would have done the same."""
     by_name, model = Plan(case.graph).by_name, case.model()
+    with_commands = model.services or any(script.done_from for script in case.scripts.values())
     first, *events, last = result.events
     assert isinstance(first, RunStarted)
     assert isinstance(last, RunEnded)
@@ -487,16 +550,27 @@ def check_events(way: str, case: Case, result: Result) -> None:
         if isinstance(event, TaskStarted):
             assert len(model.running) < jobs_of(way, case)
             model.asleep.discard(task)
-            assert model.step([], 1) == [task]
+            if way == "processes" and with_commands:
+                # The best is taken, and told when there is a worker for it.
+                assert task in model.startable()
+                model.start(task)
+            else:
+                assert model.step([], 1) == [task]
             assert event.attempt == model.attempts[task]
         elif isinstance(event, TaskRetried):
             model.end(task, well=False)
             assert task not in model.outcome
+        elif isinstance(event, ServiceReady):
+            model.end(task, well=True)
+            assert task in model.serving
+            model.skip_what_cannot_run()
         else:
             assert event.task not in told
             told[event.task] = event.outcome
-            if task in model.running:
-                model.end(task, well=event.outcome is Outcome.SUCCEEDED)
+            if task in model.serving:
+                model.leave(task)
+            elif task in model.running:
+                model.end(task, well=event.outcome in GOOD)
                 model.skip_what_cannot_run()
-            assert model.outcome[task] == event.outcome
+            assert event.outcome == case.outcomes(model)[event.task]
     assert told == result.outcomes

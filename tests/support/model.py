@@ -46,11 +46,10 @@ class Model:
         return {task for task, before in self.predecessors.items() if service in before}
 
     def unneeded(self) -> set[int]:
-        return {
-            service
-            for service in self.serving
-            if all(user in self.outcome for user in self.users(service))
-        }
+        return {service for service in self.serving if not self.is_needed(service)}
+
+    def is_needed(self, service: int) -> bool:
+        return any(user not in self.outcome for user in self.users(service))
 
     def is_doomed(self, task: int) -> bool:
         """Whether a service that it needs was up, and has died."""

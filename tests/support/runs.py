@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from parallel_workers.definition import PLAIN
-from parallel_workers.events import Event, TaskEnded, TaskRetried, TaskStarted
+from parallel_workers.definition import PLAIN, Definition
+from parallel_workers.events import Event, ServiceReady, TaskEnded, TaskRetried, TaskStarted
 from parallel_workers.executors.tokens import TokenExecutor
 from parallel_workers.frontier import STATES, Frontier
 from parallel_workers.graph import WorkGraph
@@ -22,7 +22,15 @@ from parallel_workers.run import Run
 from parallel_workers.simulate import simulate
 from tests.support.futures import FuturesExecutor
 from tests.support.jobservers import served
-from tests.support.work import PATIENCE, Script, perform, perform_on_loop, write_down
+from tests.support.work import (
+    LIMIT,
+    PATIENCE,
+    Script,
+    perform,
+    perform_late,
+    perform_on_loop,
+    write_down,
+)
 
 
 class Trace(NamedTuple):
@@ -38,13 +46,16 @@ class Result(NamedTuple):
     """What a run came to.
 
     Attributes:
+        traces: Of all attempts, save those that hang; a service's attempt is over when it is up.
         attempts: By task, how many attempts the run says that there were.
+        service_ends: By service that noted it, when it went.
     """
 
     traces: list[Trace]
     outcomes: dict[str, str]
     attempts: dict[str, int]
     events: list[Event]
+    service_ends: dict[str, float]
 
     def of(self, task: str) -> list[Trace]:
         return [trace for trace in self.traces if trace.task == task]
@@ -87,13 +98,14 @@ def run_simulated(
     watched: bool = False,
 ) -> Result:
     plan = Plan(graph)
-    plan.durations = [scripts.get(name, Script()).seconds for name in plan.names]
-    frontier = Frontier.of(plan, most_failures=most)
+    by_task = [scripts.get(name, Script()) for name in plan.names]
+    plan.durations = [LIMIT if script.hangs else script.seconds for script in by_task]
+    frontier = Frontier.of(plan, most_failures=most, done=plan.not_needed(()))
     done = [0] * plan.tasks
 
     def ends_well(task: int) -> bool:
         done[task] += 1
-        return done[task] > scripts.get(plan.names[task], Script()).failures
+        return by_task[task].ends_well(done[task])
 
     attempts: Counter[str] = Counter()
     traces = []
@@ -101,8 +113,18 @@ def run_simulated(
         name = plan.names[slot.task]
         attempts[name] += 1
         traces.append(Trace(name, attempts[name], slot.start, slot.finish))
-    outcomes = {name: STATES[frontier.state_of(task)] for task, name in enumerate(plan.names)}
-    return Result(traces, outcomes, {name: attempts[name] for name in plan.names}, [])
+    outcomes = {
+        name: told_of_end(STATES[frontier.state_of(task)], by_task[task], attempts[name])
+        for task, name in enumerate(plan.names)
+    }
+    return Result(traces, outcomes, {name: attempts[name] for name in plan.names}, [], {})
+
+
+def told_of_end(state: str, script: Script, attempts: int) -> str:
+    """Return which outcome a run tells of a task that is in a state in the end."""
+    if state == "succeeded" and (not attempts or script.finds_done(attempts)):
+        return "cached"
+    return "timed_out" if state == "failed" and script.hangs else state
 
 
 def run_really(
@@ -122,8 +144,8 @@ def run_really(
     def listen(batch: Sequence[Event]) -> None:
         events.extend(batch)
         for event in batch:
-            if isinstance(event, TaskRetried | TaskEnded):
-                write_down(str(directory / f"{event.task}.ended"), event.outcome)
+            if isinstance(event, TaskRetried | ServiceReady | TaskEnded):
+                write_down(str(directory / f"{event.task}.ended"), type(event).__name__)
 
     graph = graph.needed(graph.numbers)
     prepare(graph, scripts, directory)
@@ -134,12 +156,14 @@ def run_really(
     attempts = {name: task.attempts for name, task in run.tasks.items()}
     traces = [trace for name in graph.numbers for trace in _traces_of(name, directory)]
     traces.sort(key=lambda trace: trace.start)
-    return Result(traces, outcomes, attempts, events)
+    ends = {name: noted(f"{name}.left", directory) for name in graph.numbers}
+    service_ends = {name: times[0] for name, times in ends.items() if times}
+    return Result(traces, outcomes, attempts, events, service_ends)
 
 
 def _traces_of(name: str, directory: Path) -> list[Trace]:
     times = noted(name, directory)
-    # An attempt that was ended has not noted its end.
+    # An attempt that was ended, or a service that nobody needs any more, has not noted its end.
     pairs = zip(times[::2], times[1::2], strict=False)
     return [Trace(name, number, *pair) for number, pair in enumerate(pairs, 1)]
 
@@ -150,7 +174,7 @@ def noted(name: str, directory: Path) -> list[float]:
 
 
 def ends_told(name: str, directory: Path) -> int:
-    """Return of how many ends of attempts of a task a run has told that is listened to."""
+    """Return how many ends of attempts a run has told of, and that of a service that was up."""
     return len(_lines(directory / f"{name}.ended"))
 
 
@@ -164,31 +188,63 @@ def _lines(path: Path) -> list[str]:
 def _call(
     function: Callable[[str, str, Script], Any], graph: WorkGraph, scripts: Scripts, place: Path
 ) -> None:
+    """Let tasks call functions, save those that only commands can be."""
     for name, number in graph.numbers.items():
-        script = scripts.get(name, Script())
+        script, definition = scripts.get(name, Script()), graph.definitions.get(number, PLAIN)
+        if definition.service is not None or script.done_from:
+            graph.definitions[number] = _with_command(definition, place / name, script)
+            continue
         graph.functions[number] = partial(function, str(place), name, script)
+        if script.hangs:
+            graph.definitions[number] = definition._replace(timeout=LIMIT)
 
 
 def _command(graph: WorkGraph, scripts: Scripts, place: Path) -> None:
     for name, number in graph.numbers.items():
-        script = scripts.get(name, Script())
-        definition = graph.definitions.get(number, PLAIN)
-        limit = PATIENCE if script.until or script.held else None
-        text = _text_of(place / name, script)
-        graph.definitions[number] = definition._replace(command=text, timeout=limit)
+        script, definition = scripts.get(name, Script()), graph.definitions.get(number, PLAIN)
+        graph.definitions[number] = _with_command(definition, place / name, script)
 
 
-def _text_of(notes: Path, script: Script) -> str:
-    """Return a command that does what `perform` does, by the clock that the shell can ask."""
+def _with_command(definition: Definition, notes: Path, script: Script) -> Definition:
+    """Return a definition of a command that does what `perform` does."""
+    if script.hangs:
+        return definition._replace(command=f"exec sleep {PATIENCE}", timeout=LIMIT)
+    limit = PATIENCE if script.until or script.held else None
+    note, wait = _note(notes), _wait(notes, script)
+    end = f"{note}; test $PW_ATTEMPT -gt {script.failures}"
+    if definition.service is not None:
+        leave = _note(Path(f"{notes}.left"))
+        stay = "sleep 600 & wait"
+        if script.dies_with:
+            stay = f"until {_exists(notes, script.dies_with)}; do sleep 0.005; done; {leave}"
+        up = f"{end} || exit 1; touch {shlex.quote(f'{notes}.up')}; echo up"
+        text = f"trap {shlex.quote(f'{leave}; exit')} TERM; {note}; {wait}; {up}; {stay}"
+        return definition._replace(command=text, timeout=limit, cwd=str(notes.parent))
+    if script.done_from:
+        # Each notes one of the two times, so that it shows in the notes which of them has run.
+        condition = f"{note}; {wait}; test $PW_ATTEMPT -ge {script.done_from} && {{ {note}; }}"
+        return definition._replace(command=end, done_if=condition, timeout=limit)
+    return definition._replace(command=f"{note}; {wait}; {end}", timeout=limit)
+
+
+def _note(notes: Path) -> str:
+    """Return what notes the time, by the clock that the shell can ask."""
     # Others may look for the file: it is there only after the time that it tells.
-    note = f'now=$(date +%s.%N); echo "$now" >> {shlex.quote(str(notes))}'
-    conditions = [f"test -e {shlex.quote(str(notes.parent / other))}" for other in script.until]
+    return f'now=$(date +%s.%N) && echo "$now" >> {shlex.quote(str(notes))}'
+
+
+def _wait(notes: Path, script: Script) -> str:
+    """Return what takes as long as a script says."""
+    conditions = [_exists(notes, other) for other in script.until]
     if script.held:
         conditions.append(f"rm {shlex.quote(f'{notes}.go')} 2>/dev/null")
     if not script.until:
         conditions.insert(0, f"sleep {script.seconds}")
-    waits = [f"until {condition}; do sleep 0.005; done" for condition in conditions]
-    return "; ".join([note, *waits, note, f"test $PW_ATTEMPT -gt {script.failures}"])
+    return "; ".join(f"until {condition}; do sleep 0.005; done" for condition in conditions)
+
+
+def _exists(notes: Path, other: str) -> str:
+    return f"test -e {shlex.quote(str(notes.parent / other))}"
 
 
 def _run_async(graph: WorkGraph, **options: Any) -> Run:
@@ -202,17 +258,18 @@ def _with_tokens(graph: WorkGraph, **options: Any) -> Run:
 
 
 _functions = partial(_call, perform)
+_late_functions = partial(_call, perform_late)
 _coroutines = partial(_call, perform_on_loop)
 
 ALL: dict[str, Way] = {
     "simulated": run_simulated,
-    "inline": partial(run_really, _functions, partial(WorkGraph.run, on="inline")),
+    "inline": partial(run_really, _late_functions, partial(WorkGraph.run, on="inline")),
     "threads": partial(run_really, _functions, partial(WorkGraph.run, on="threads")),
     "processes": partial(run_really, _functions, partial(WorkGraph.run, on="processes")),
     "asyncio": partial(run_really, _functions, partial(WorkGraph.run, on="asyncio")),
     "coroutines": partial(run_really, _coroutines, partial(WorkGraph.run, on="asyncio")),
     "run_async": partial(run_really, _coroutines, _run_async),
-    "futures": partial(run_really, _functions, partial(WorkGraph.run, on=FuturesExecutor())),
+    "futures": partial(run_really, _late_functions, partial(WorkGraph.run, on=FuturesExecutor())),
     "tokens": partial(run_really, _functions, _with_tokens),
     "commands": partial(run_really, _command, partial(WorkGraph.run, on="threads")),
 }
@@ -230,9 +287,11 @@ CANCELS = ["processes", "coroutines", "run_async", "commands"]
 
 def told_of(events: list[Event], task: str) -> list[str]:
     """What the events say of a task, in order, as one word each."""
-    words = {TaskStarted: "started", TaskRetried: "retried", TaskEnded: "ended"}
-    return [
-        words[type(event)]
-        for event in events
-        if isinstance(event, (TaskStarted, TaskRetried, TaskEnded)) and event.task == task
-    ]
+    words = {
+        TaskStarted: "started",
+        TaskRetried: "retried",
+        ServiceReady: "up",
+        TaskEnded: "ended",
+    }
+    told = [event for event in events if isinstance(event, tuple(words))]
+    return [words[type(event)] for event in told if event.task == task]

@@ -8,6 +8,7 @@ from parallel_workers.definition import Retries
 from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
 from tests.support.model import Model
+from tests.support.runs import told_of_end
 from tests.support.work import Script
 
 
@@ -107,11 +108,24 @@ class Case(NamedTuple):
             plan.always,
             plan.services,
             most_failures=self.most,
+            outcome=dict.fromkeys(plan.not_needed(()), "succeeded"),
         )
+
+    def outcomes(self, model: Model) -> dict[str, str]:
+        """Return the outcomes, by name, that a run tells of where the model is so far."""
+        names, attempts = Plan(self.graph).names, model.attempts
+        return {
+            names[task]: told_of_end(state, self.scripts[names[task]], attempts.get(task, 0))
+            for task, state in model.outcome.items()
+        }
 
 
 RETRIES_AND_FAILURES: list[tuple[int, int]] = [(0, 0), (0, 0), (1, 1), (2, 1), (0, 1), (1, 2)]
 """How often a task may be tried again, and how often it fails: a third of them too often."""
+
+
+WAYS_TO_BE_UP: list[dict[str, str]] = [{"log": "up"}, {"ready": "test -e $PW_TASK.up"}]
+"""What says of a service of a random case that it is up."""
 
 
 @st.composite
@@ -120,7 +134,8 @@ def cases(draw: st.DrawFn, held: bool = False) -> Case:
 
     Args:
         draw: Given by hypothesis.
-        held: Whether all tasks are held until they are released.
+        held: Whether all tasks are held until they are released. Then services die when there is a
+            file `NAME.die`; else when some task that needs them has begun.
     """
     graph = WorkGraph()
     for number, limit in enumerate(draw(st.lists(st.integers(1, 3), max_size=2))):
@@ -130,26 +145,71 @@ def cases(draw: st.DrawFn, held: bool = False) -> Case:
     most = None if held and not watched else draw(st.sampled_from([None, 1, 1, 2]))
     # Of longer tasks no worker takes several at once, so that the best one always starts first.
     shortest = 0.002 if held else 0.0002 if watched else 0.0
+    with_commands = draw(st.booleans())
+    # What hangs cannot be held: its limit ends it.
+    with_limits = not held and draw(st.integers(0, 3)) == 3
     scripts: dict[str, Script] = {}
+    services: list[int] = []
     for number in range(draw(st.integers(0, 9))):
         name = f"t{number}"
-        nodes = range(len(graph.names))
-        fields: dict[str, Any] = {}
-        if draw(st.booleans()) and graph.pools:
-            units = {name: st.integers(1, limit) for name, limit in graph.pools.items()}
-            fields["pool"] = draw(st.fixed_dictionaries({}, optional=units))
-        for field in ("allow_failure", "always"):
-            fields[field] = draw(st.integers(0, 4)) == 4
+        serves = with_commands and draw(st.integers(0, 2)) == 2
+        fields = draw(service_fields() if serves else task_fields(graph.pools))
         retries, failures = draw(st.sampled_from(RETRIES_AND_FAILURES))
         delay = draw(st.sampled_from([0.0, 0.0, 0.003]))
         fields["retries"] = Retries(retries, delay=delay)
         graph.add(name, duration=draw(st.integers(1, 3)), **fields)
-        scripts[name] = Script(draw(st.sampled_from([shortest, 0.002])), failures, held=held)
-        if nodes:
-            for other in draw(st.sets(st.sampled_from(nodes), max_size=3)):
-                graph.connect(other, graph.number(name))
-            if draw(st.integers(0, 4)) == 4:
-                gate = graph.add_gate()
-                for other in draw(st.sets(st.sampled_from(nodes), min_size=1, max_size=4)):
-                    graph.connect(other, gate)
+        draw_edges(draw, graph, services)
+        script = Script(draw(st.sampled_from([shortest, 0.002])), failures, held=held)
+        if serves:
+            services.append(graph.number(name))
+        elif with_commands:
+            script = script._replace(done_from=draw(st.sampled_from([0, 0, 1, 2])))
+        if with_limits and not script.done_from:
+            script = script._replace(hangs=draw(st.integers(0, 3)) == 3)
+        scripts[name] = script
+    if watched or not held:
+        draw_deaths(draw, graph, scripts, held)
     return Case(graph, scripts, draw(st.integers(0, 4)), most, watched)
+
+
+def draw_edges(draw: st.DrawFn, graph: WorkGraph, services: list[int]) -> None:
+    """Let the last node wait for some of the others, and perhaps a gate, too."""
+    last = len(graph.names) - 1
+    if not last:
+        return
+    before = draw(st.sets(st.sampled_from(range(last)), max_size=3))
+    if services:
+        before |= draw(st.sets(st.sampled_from(services), max_size=2))
+    for node in before:
+        graph.connect(node, last)
+    if draw(st.integers(0, 4)) == 4:
+        gate = graph.add_gate()
+        for node in draw(st.sets(st.sampled_from(range(last)), min_size=1, max_size=4)):
+            graph.connect(node, gate)
+
+
+@st.composite
+def task_fields(draw: st.DrawFn, pools: dict[str, int]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if draw(st.booleans()) and pools:
+        units = {name: st.integers(1, limit) for name, limit in pools.items()}
+        fields["pool"] = draw(st.fixed_dictionaries({}, optional=units))
+    for field in ("allow_failure", "always"):
+        fields[field] = draw(st.integers(0, 4)) == 4
+    return fields
+
+
+@st.composite
+def service_fields(draw: st.DrawFn) -> dict[str, Any]:
+    way = draw(st.sampled_from(WAYS_TO_BE_UP))
+    return {"service": way, "allow_failure": draw(st.integers(0, 4)) == 4}
+
+
+def draw_deaths(draw: st.DrawFn, graph: WorkGraph, scripts: dict[str, Script], held: bool) -> None:
+    """Let some services die while others need them."""
+    plan = Plan(graph)
+    for service in sorted(plan.services):
+        name, users = plan.names[service], plan.users(service)
+        if users and draw(st.booleans()):
+            when = f"{name}.die" if held else plan.names[draw(st.sampled_from(users))]
+            scripts[name] = scripts[name]._replace(dies_with=when)

@@ -175,6 +175,10 @@ PATIENCE = 30.0
 """Seconds after which a task fails that waits for what should have happened."""
 
 
+LIMIT = 0.02
+"""Seconds after which an attempt that hangs is ended."""
+
+
 class Script(NamedTuple):
     """What the attempts of a task do.
 
@@ -184,18 +188,38 @@ class Script(NamedTuple):
         until: Files that must be there before it ends, however long that takes: one named like a
             task is there when that has begun, `NAME.ended` when the run has told of its end.
         held: Whether it ends only when there is a file `NAME.go`, which it takes away.
+        done_from: From which attempt on the task is found done; 0 for never. It is a command then.
+        hangs: Whether none ends by itself: each takes longer than it may.
+        dies_with: For a service, the file with which it ends once it is up; none if empty.
     """
 
     seconds: float = 0.0
     failures: int = 0
     until: tuple[str, ...] = ()
     held: bool = False
+    done_from: int = 0
+    hangs: bool = False
+    dies_with: str = ""
+
+    def finds_done(self, attempt: int) -> bool:
+        return 0 < self.done_from <= attempt
+
+    def ends_well(self, attempt: int) -> bool:
+        return not self.hangs and (attempt > self.failures or self.finds_done(attempt))
 
 
 def perform(place: str, name: str, script: Script) -> None:
     """Do what a script says; note in the file `name` of the directory `place` when."""
     for nap in _performance(place, name, script):
         time.sleep(nap)
+
+
+def perform_late(place: str, name: str, script: Script) -> None:
+    """Do the same where nobody can end it, so that what hangs has to come back, too late."""
+    if script.hangs:
+        time.sleep(1.1 * LIMIT)
+    else:
+        perform(place, name, script)
 
 
 async def perform_on_loop(place: str, name: str, script: Script) -> None:
@@ -208,8 +232,13 @@ async def perform_on_loop(place: str, name: str, script: Script) -> None:
 
 def _performance(place: str, name: str, script: Script) -> Iterator[float]:
     """Perform an attempt, as the naps that it takes on the way."""
+    if script.hangs:
+        # Noted is nothing: a thread may come to it only when it has been given up.
+        yield PATIENCE
+        return
     notes = Path(place, name)
-    write_down(str(notes), time.monotonic())
+    # By the clock that commands can ask, too.
+    write_down(str(notes), time.time())
     attempt = 1 + len(notes.read_bytes().splitlines()) // 2
     if not script.until:
         yield script.seconds
@@ -218,7 +247,7 @@ def _performance(place: str, name: str, script: Script) -> Iterator[float]:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{name} has waited for too long")
         yield NAP
-    write_down(str(notes), time.monotonic())
+    write_down(str(notes), time.time())
     if attempt <= script.failures:
         raise ValueError("as its script says")
 
