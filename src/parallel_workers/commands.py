@@ -168,7 +168,8 @@ class CommandRunner:
                 raise self._not_started(command, attempt, log, why) from None
             started = self._started(command, attempt, log, terminal)
             ended = self._wait(command.task, started.pid, command.timeout)
-        if ended.status == -signal.SIGINT:
+        # Who has interrupted the run itself is not to have done so twice, which kills at once.
+        if ended.status == -signal.SIGINT and not self._children.ending:
             # Ctrl-C is meant for all, though this one alone has the terminal that it came from.
             self._interrupt()
             ended = ended._replace(cancelled=True)

@@ -297,3 +297,31 @@ def test_a_failure_weighs_more_than_what_is_parked(tmp_path: Path) -> None:
     ended = run(tmp_path, "run", "-k")
     assert ended.status == 1
     assert "1 succeeded, 1 failed, 1 skipped, 1 parked in" in ended.output
+
+
+def test_who_interrupts_the_run_itself_leaves_others_their_grace(
+    tmp_path: Path, terminal: Keyboard
+) -> None:
+    cleans = "trap 'sleep 0.3; touch cleaned; exit 1' INT; touch b.up; while :; do sleep 0.05; done"
+    write_work(tmp_path, {"a": task("touch a.up; exec sleep 600"), "b": cleans})
+    with at(terminal.fd, tmp_path, "run", "-j2") as program:
+        program.wait_for("a.up", "b.up")
+        program.send(signal.SIGINT)
+        assert program.end().status == 130
+    assert (tmp_path / "cleaned").exists()
+
+
+def test_after_ctrl_c_at_a_task_nothing_starts_nor_is_tried_again(
+    tmp_path: Path, terminal: Keyboard
+) -> None:
+    tasks = {
+        "a": task("echo up >> up; exec sleep 600", retries=3, duration=9),
+        "b": "touch b.ran",
+    }
+    write_work(tmp_path, tasks)
+    with at(terminal.fd, tmp_path, "run", "-j1", "-k") as program:
+        program.wait_for("up")
+        terminal.press(b"\x03")
+        assert program.end().status == 130
+    assert (tmp_path / "up").read_text() == "up\n"
+    assert not (tmp_path / "b.ran").exists()
