@@ -21,7 +21,7 @@ from parallel_workers.commands import (
 )
 from parallel_workers.definition import Definition
 from parallel_workers.driver import Driver, clock
-from parallel_workers.errors import CommandFailed, UsageError
+from parallel_workers.errors import AttemptError, CommandFailed, UsageError
 from parallel_workers.events import LET_GO, CommandResult
 from parallel_workers.logs import log_name
 from parallel_workers.outputs import Outputs, OutputsError
@@ -70,7 +70,11 @@ def command_bodies(
                 return None
         command = _prepare(plan, task, commands[task], passed)
         if task in questions and task not in confirmed:
-            runner.confirm(command, number, questions[task], partial(_pointless, driver, task))
+            try:
+                runner.confirm(command, number, questions[task], partial(_pointless, driver, task))
+            except AttemptError:
+                driver.forgo(task)  # the same would be asked again
+                raise
             confirmed.add(task)
             # The time that the answer took is not the task's.
             driver.started[task] = clock()

@@ -210,6 +210,10 @@ class Driver:
             self._frontier.forgo(task)
         return ~task
 
+    def forgo(self, task: int) -> None:
+        """Let there be no other attempt of `task`. Called by its worker, likewise."""
+        self._frontier.forgo(task)
+
     def found_done(self, task: int) -> None:
         """Note that the running attempt of `task` found it done. Called by its worker, likewise."""
         self._found_done.add(task)
@@ -458,10 +462,7 @@ class Driver:
         for task in to_wake:
             pause = self.plan.delays[task].pause(self.failures[task], random())
             self._pauses[task] = pause
-            if not self._alarms.set(pause, task):
-                # Too early is better than never.
-                self._frontier.wake(task)
-                self.on_change()
+            self._alarms.set(pause, task)
         to_wake.clear()
 
     def _wake(self, tasks: Sequence[int]) -> None:

@@ -325,3 +325,14 @@ def test_after_ctrl_c_at_a_task_nothing_starts_nor_is_tried_again(
         assert program.end().status == 130
     assert (tmp_path / "up").read_text() == "up\n"
     assert not (tmp_path / "b.ran").exists()
+
+
+def test_whoever_says_no_is_not_asked_again_for_another_attempt(
+    tmp_path: Path, terminal: Keyboard
+) -> None:
+    write_work(tmp_path, {"a": {"command": "true", "confirm": "Really?", "retries": 2}})
+    with at(terminal.fd, tmp_path, "run") as program:
+        shows(terminal, "[y/N]")
+        terminal.press(b"n\r")
+        assert program.end().status == 1
+    assert terminal.written().count(b"[y/N]") == 1
