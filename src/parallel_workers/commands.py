@@ -162,7 +162,9 @@ class CommandRunner:
         log = self._logs.open(command.log, attempt)
         with contextlib.ExitStack() as stack:
             try:
-                terminal = stack.enter_context(console.lend(command.name, log))
+                copy = self._open_log(log)
+                stack.callback(os.close, copy)
+                terminal = stack.enter_context(console.lend(command.name, copy))
             except OSError as error:
                 why = f"it cannot have the terminal: {error.strerror}"
                 raise self._not_started(command, attempt, log, why) from None
@@ -174,6 +176,14 @@ class CommandRunner:
             self._interrupt()
             ended = ended._replace(cancelled=True)
         return self._outcome(started, ended)
+
+    def _open_log(self, log: str) -> int:
+        try:
+            return os.open(log, LOG_FLAGS, LOG_MODE)
+        except FileNotFoundError:
+            if not self._logs.restore():
+                raise
+        return os.open(log, LOG_FLAGS, LOG_MODE)
 
     def _interrupt(self) -> None:
         """Interrupt this process, and wait until it heeds that, unless it does not."""

@@ -82,20 +82,20 @@ class Console:
         return None
 
     @contextlib.contextmanager
-    def lend(self, task: str, log: str) -> Iterator[str]:
+    def lend(self, task: str, log: int) -> Iterator[str]:
         """Lend the terminal to a command while the context lasts.
 
         Args:
             task: The name of its task.
-            log: The path of the file that gets what it writes, too.
+            log: A file descriptor that gets what it writes, too.
 
         Yields:
             The path of the terminal that it is to have.
         """
-        with self._taken, self._display.held(), open(log, "ab", buffering=0) as copy:
+        with self._taken, self._display.held():
             self._display.seen(task)
             ours, theirs = os.openpty()
-            pump = _Pump(self._fd, ours, copy.fileno())
+            pump = _Pump(self._fd, ours, log)
             try:
                 self._modes = termios.tcgetattr(self._fd)
                 termios.tcsetattr(theirs, termios.TCSANOW, self._modes)

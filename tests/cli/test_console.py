@@ -336,3 +336,16 @@ def test_whoever_says_no_is_not_asked_again_for_another_attempt(
         terminal.press(b"n\r")
         assert program.end().status == 1
     assert terminal.written().count(b"[y/N]") == 1
+
+
+def test_the_log_of_a_task_at_the_terminal_is_like_any_other(
+    tmp_path: Path, terminal: Keyboard
+) -> None:
+    tasks = {"rm": "rm -r .parallel-workers/runs", "a": task("echo kept", after=["rm"])}
+    write_work(tmp_path, tasks)
+    with at(terminal.fd, tmp_path, "run") as program:
+        # Not all was recorded, since the logs were deleted.
+        assert program.end().status == 3
+    [log] = run_directory(tmp_path).glob("*-a.1.log")
+    assert log.read_text() == "kept\n"
+    assert log.stat().st_mode & 0o777 == 0o600
