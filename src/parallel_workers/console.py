@@ -12,6 +12,7 @@ import os
 import select
 import termios
 import threading
+import time
 import tty
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -19,6 +20,9 @@ from typing import Any, Protocol
 LOOK = 0.1
 """Seconds between two looks at what sends no word: the size of the terminal, a question that has
 become pointless."""
+
+HUNG_UP = (OSError, termios.error)
+"""What is raised by a terminal that was hung up."""
 
 _CHUNK = 1 << 16
 
@@ -28,8 +32,14 @@ _YES = (b"y", b"yes")
 class Display(Protocol):
     """What else is shown on the terminal."""
 
-    def held(self) -> contextlib.AbstractContextManager[None]:
-        """Show nothing while the context lasts, and then all that there was to show."""
+    def held(
+        self, aside: Callable[[], contextlib.AbstractContextManager[None]]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Show nothing while the context lasts, and then all that there was to show.
+
+        Args:
+            aside: Entered where something has to be said all the same, or the run is stopped.
+        """
 
     def seen(self, task: str) -> None:
         """Note that the output of the attempt of a task that is under way need not be shown."""
@@ -47,7 +57,13 @@ class Console:
         self._fd = fd
         self._display = display
         self._taken = threading.Lock()
+        self._setting = threading.Lock()
+        # Its modes before it was made raw, while it is; whether it is to be, as it is lent.
         self._modes: list[Any] | None = None
+        self._lent = False
+        # Whether somebody else has it for a moment, and nobody has had since it was made ready.
+        self._away = False
+        self._ready = False
 
     def ask(self, question: str, pointless: Callable[[], bool]) -> bool | None:
         """Ask a question that is answered by yes or no, when the terminal is free.
@@ -63,17 +79,25 @@ class Console:
             if pointless():
                 return None
         try:
-            with self._display.held():
+            with self._display.held(self._aside):
                 return self._answer(question, pointless)
+        except HUNG_UP:
+            return False
         finally:
             self._taken.release()
 
     def _answer(self, question: str, pointless: Callable[[], bool]) -> bool | None:
-        # What was typed before cannot have been meant.
-        termios.tcflush(self._fd, termios.TCIFLUSH)
-        _write(self._fd, f"{question} [y/N] ".encode(errors="backslashreplace"))
+        prompt = f"{question} [y/N] ".encode(errors="backslashreplace")
+        self._ready = False
         while not pointless():
-            if _readable(self._fd, LOOK):
+            if not self._is_ours():
+                time.sleep(LOOK)
+            elif not self._ready:
+                self._ready = True
+                # What was typed before cannot have been meant.
+                termios.tcflush(self._fd, termios.TCIFLUSH)
+                _write(self._fd, prompt)
+            elif _readable(self._fd, LOOK):
                 answer = os.read(self._fd, _CHUNK)
                 if not answer.endswith(b"\n"):
                     _write(self._fd, b"\n")
@@ -91,15 +115,18 @@ class Console:
 
         Yields:
             The path of the terminal that it is to have.
+
+        Raises:
+            OSError: There is none for it.
         """
-        with self._taken, self._display.held():
+        with self._taken, self._display.held(self._aside):
             self._display.seen(task)
             ours, theirs = os.openpty()
-            pump = _Pump(self._fd, ours, log)
+            pump = _Pump(self._fd, ours, log, self._make_ready)
             try:
-                self._modes = termios.tcgetattr(self._fd)
-                termios.tcsetattr(theirs, termios.TCSANOW, self._modes)
-                tty.setraw(self._fd, termios.TCSANOW)
+                with contextlib.suppress(termios.error):
+                    termios.tcsetattr(theirs, termios.TCSANOW, termios.tcgetattr(self._fd))
+                self._ready, self._lent = False, True
                 with pump:
                     yield os.ttyname(theirs)
             finally:
@@ -110,10 +137,49 @@ class Console:
                 os.close(ours)
 
     def restore(self) -> None:
-        """Give the terminal its modes back, if somebody has it and is not there to do so."""
+        """Give the terminal its modes back for good, if somebody has it."""
+        with self._setting:
+            self._lent = False
+            self._set_back()
+
+    def _make_ready(self) -> bool:
+        """Return whether the terminal is ours at this moment, made raw for whom it is lent to.
+
+        Raises:
+            OSError: It was hung up.
+        """
+        with self._setting:
+            if not self._is_ours():
+                return False
+            if self._lent and not self._ready:
+                self._modes = termios.tcgetattr(self._fd)
+                tty.setraw(self._fd, termios.TCSANOW)
+                self._ready = True
+            return True
+
+    def _is_ours(self) -> bool:
+        """Return whether we may use it: nobody else does, and we are in its foreground."""
+        return not self._away and os.tcgetpgrp(self._fd) == os.getpgrp()
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Leave the terminal, as it was, to somebody else while the context lasts."""
+        with self._setting:
+            self._away = True
+            self._set_back()
+        try:
+            if self._ready:
+                _write(self._fd, b"\r\n")
+            yield
+        finally:
+            self._ready = self._away = False
+
+    def _set_back(self) -> None:
         modes, self._modes = self._modes, None
-        if modes is not None:
-            termios.tcsetattr(self._fd, termios.TCSANOW, modes)
+        # Who is not in the foreground would be stopped; and whoever is has set it anew.
+        with contextlib.suppress(*HUNG_UP):
+            if modes is not None and os.tcgetpgrp(self._fd) == os.getpgrp():
+                termios.tcsetattr(self._fd, termios.TCSANOW, modes)
 
 
 class _Pump:
@@ -123,13 +189,16 @@ class _Pump:
         outer: The one with a person at it.
         inner: The side of the other one that a person would be at.
         copy: Where what comes from there goes, too.
+        make_ready: Returns whether what is typed at the outer one is meant for us, after it has
+            seen to that.
 
     Attributes:
         at_start_of_line: Whether what has come from there ends with a line.
     """
 
-    def __init__(self, outer: int, inner: int, copy: int) -> None:
+    def __init__(self, outer: int, inner: int, copy: int, make_ready: Callable[[], bool]) -> None:
         self._outer = outer
+        self._make_ready = make_ready
         self._inner = inner
         self._copy = copy
         self.at_start_of_line = True
@@ -150,22 +219,29 @@ class _Pump:
         os.close(self._over)
 
     def _carry(self) -> None:
-        poll = select.poll()
-        poll.register(self._over, select.POLLIN)
-        poll.register(self._outer, select.POLLIN)
         while True:
+            reads = self._may_read()
+            poll = select.poll()
+            poll.register(self._over, select.POLLIN)
             poll.register(self._inner, select.POLLIN | (select.POLLOUT if self._typed else 0))
+            if reads:
+                poll.register(self._outer, select.POLLIN)
             ready = dict(poll.poll(LOOK * 1000))
             self._match_size()
             if self._outer in ready:
                 self._typed += self._read_typed()
-                if not self._typed:  # it was hung up
-                    poll.unregister(self._outer)
             if self._typed:
                 self._carry_in()
             if not self._carry_out() and self._over in ready:
                 # All that was written before the end has been carried.
                 return
+
+    def _may_read(self) -> bool:
+        """Return whether to read what is typed; nothing is where it was hung up."""
+        try:
+            return self._make_ready() and len(self._typed) < _CHUNK
+        except HUNG_UP:
+            return False
 
     def _read_typed(self) -> bytes:
         try:

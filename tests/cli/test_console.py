@@ -349,3 +349,65 @@ def test_the_log_of_a_task_at_the_terminal_is_like_any_other(
     [log] = run_directory(tmp_path).glob("*-a.1.log")
     assert log.read_text() == "kept\n"
     assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_ctrl_z_at_a_task_stops_nothing_that_nobody_could_continue(
+    tmp_path: Path, terminal: Keyboard
+) -> None:
+    write_work(tmp_path, {"a": task("touch up; read line; echo got $line")})
+    with at(terminal.fd, tmp_path, "run") as program:
+        program.wait_for("up")
+        terminal.press(b"\x1a")
+        shows(terminal, "^Z")
+        terminal.press(b"word\r")
+        assert program.end().status == 0
+    assert "got word" in terminal.screen().rows
+
+
+def test_a_terminal_that_is_closed_ends_a_task_that_has_it(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": task("touch up; exec sleep 600")})
+    master, slave = os.openpty()
+    with at(slave, tmp_path, "run") as program:
+        os.close(slave)
+        program.wait_for("up")
+        os.close(master)
+        assert program.end().status == 129
+        assert program.left_behind() == []
+    assert "cancelled" in run(tmp_path, "show", run_directory(tmp_path).name).output
+
+
+JOB = ("bash", "-c", 'set -m; "$@"; touch stopped; until [ -e fg ]; do sleep 0.02; done; fg', "-")
+"""A shell that has control of its jobs: when the program has stopped, it waits to let it go on."""
+
+
+@pytest.mark.program("bash")
+def test_a_run_that_is_stopped_while_a_task_has_the_terminal_gives_it_back_meanwhile(
+    tmp_path: Path, terminal: Keyboard
+) -> None:
+    write_work(tmp_path, {"a": task("echo $PPID > pid; mv pid runner; read line; echo got $line")})
+    modes = termios.tcgetattr(terminal.fd)
+    with at(terminal.fd, tmp_path, "run", before=JOB) as program:
+        program.wait_for("runner")
+        os.kill(int((tmp_path / "runner").read_text()), signal.SIGTSTP)
+        program.wait_for("stopped")
+        assert termios.tcgetattr(terminal.fd) == modes
+        (tmp_path / "fg").touch()
+        until(lambda: termios.tcgetattr(terminal.fd) != modes)
+        terminal.press(b"word\r")
+        assert program.end().status == 0
+    assert "got word" in terminal.screen().rows
+    assert termios.tcgetattr(terminal.fd) == modes
+
+
+@pytest.mark.program("bash")
+def test_a_run_that_goes_on_after_ctrl_z_asks_again(tmp_path: Path, terminal: Keyboard) -> None:
+    write_work(tmp_path, CONFIRMED)
+    with at(terminal.fd, tmp_path, "run", before=JOB) as program:
+        shows(terminal, "[y/N]")
+        terminal.press(b"\x1a")
+        program.wait_for("stopped")
+        (tmp_path / "fg").touch()
+        until(lambda: terminal.written().count(b"[y/N]") == 2)
+        terminal.press(b"y\r")
+        assert program.end().status == 0
+    assert (tmp_path / "reported").exists()

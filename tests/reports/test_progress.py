@@ -1,5 +1,6 @@
 """What is shown while a run goes on, on files, pipes and pseudo-terminals."""
 
+import contextlib
 import errno
 import os
 import termios
@@ -164,6 +165,26 @@ def test_the_status_is_away_while_it_is_held(pty: Pty, clock: Clock) -> None:
     clock.now += 1.0
     progress.tick()
     assert "1 running" in pty.screen().rows[-1]
+
+
+def test_whoever_it_is_held_for_steps_aside_for_a_message_and_for_no_other(
+    tmp_path: Path,
+) -> None:
+    def write(fd: int) -> None:
+        progress = Progress(Output(fd), PLAIN)
+
+        @contextlib.contextmanager
+        def aside() -> Iterator[None]:
+            os.write(fd, b"<")
+            yield
+            os.write(fd, b">")
+
+        with progress.held(aside), progress.paused():
+            os.write(fd, b"message")
+        with progress.paused():
+            os.write(fd, b"another")
+
+    assert written_to_a_file(tmp_path / "out", write) == b"<message>another"
 
 
 def test_output_that_has_been_seen_is_not_shown_again(tmp_path: Path, logs: Logs) -> None:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,11 +23,26 @@ class Keyboard(Pty):
 
 
 @contextmanager
-def at(terminal: int, directory: Path, *arguments: str, term: str = "xterm") -> Iterator[Running]:
-    """Start the program as a shell would, with the terminal as its own."""
+def at(
+    terminal: int,
+    directory: Path,
+    *arguments: str,
+    term: str = "xterm",
+    before: Sequence[str] = (),
+) -> Iterator[Running]:
+    """Start the program as a shell would, with the terminal as its own.
+
+    Args:
+        terminal: A file descriptor of it.
+        directory: Where it is started.
+        arguments: Those of the program.
+        term: What the terminal is called.
+        before: A shell that starts it, with the arguments that come before ours.
+    """
     with started(
         directory,
         *arguments,
+        before=before,
         env={"TERM": term},
         stdin=terminal,
         stdout=terminal,

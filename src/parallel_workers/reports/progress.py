@@ -73,6 +73,7 @@ class Progress:
         self._next_redraw = clock()
         self._retried: dict[str, int] = {}
         self._held = False
+        self._aside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         # What has happened while nothing was to be shown.
         self._waiting: list[Event] = []
         # By task whose last attempt had the terminal itself, so that its output is known.
@@ -128,14 +129,22 @@ class Progress:
         """Keep the terminal clear of the status, for a message by another way, while it lasts."""
         with self._lock:
             self._flush()
-            yield
+            with self._aside():
+                yield
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Show nothing while the context lasts, and then all that there was to show."""
+    def held(
+        self, aside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    ) -> Iterator[None]:
+        """Show nothing while the context lasts, and then all that there was to show.
+
+        Args:
+            aside: Entered by `paused`, to have the terminal from whoever it is held for.
+        """
         with self._lock:
             self._flush()
             self._held = True
+            self._aside = aside
         try:
             yield
         finally:
@@ -149,6 +158,7 @@ class Progress:
 
     def _release(self) -> None:
         self._held = False
+        self._aside = contextlib.nullcontext
         waiting, self._waiting = self._waiting, []
         self._show(waiting)
 
