@@ -2,17 +2,20 @@
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from parallel_workers.driver import Driver, clock
-from parallel_workers.errors import Cancelled, TimedOut
+from parallel_workers.errors import Cancelled, CommandFailed, TimedOut
 from parallel_workers.events import (
+    CommandResult,
     Event,
     Listener,
     Outcome,
     RunEnded,
     RunStarted,
+    ServiceReady,
     TaskEnded,
     TaskRetried,
     TaskStarted,
@@ -20,6 +23,7 @@ from parallel_workers.events import (
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
+from tests.support.program import until
 
 
 def graph_of(**after: list[str]) -> WorkGraph:
@@ -54,6 +58,8 @@ def _words(event: Event) -> str:
         return f"{event.task} starts {event.attempt}"
     if isinstance(event, TaskRetried):
         return f"{event.task} retried {event.attempt} {event.outcome}"
+    if isinstance(event, ServiceReady):
+        return f"{event.task} is up {event.attempt}"
     cause = "" if event.cause is None else f" because of {event.cause}"
     return f"{event.task} {event.outcome}{cause}"
 
@@ -192,6 +198,176 @@ def test_a_stop_gives_up_what_was_to_be_tried_again() -> None:
     assert attempt(driver, [long]) == []
     assert "flaky retried 1 failed" in told.words
     assert told.words[-3:] == ["flaky failed", "long succeeded", "run ends"]
+
+
+class Supervisor:
+    """Notes what it is told of services; their ends are for the test to tell."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._names = plan.names
+        self.told: list[str] = []
+
+    def came_up(self, service: int) -> None:
+        self.told.append(f"{self._names[service]} came up")
+
+    def end(self, service: int) -> None:
+        self.told.append(f"end {self._names[service]}")
+
+
+def add_service(graph: WorkGraph, name: str, **fields: Any) -> None:
+    graph.add(name, command="serve", service={"log": "up"}, **fields)
+
+
+def supervised(
+    graph: WorkGraph, *listeners: Listener, keep_going: bool = False
+) -> tuple[Driver, dict[str, int], Supervisor]:
+    """Return a driver that has begun, the numbers of its tasks, and what supervises services."""
+    driver, plan = driver_of(graph, *listeners, keep_going=keep_going)
+    driver.supervisor = supervisor = Supervisor(plan)
+    driver.begin("r")
+    return driver, plan.by_name, supervisor
+
+
+GONE = CommandFailed("serve: exit status 0", CommandResult("serve", 0, "log", 0))
+
+
+def test_a_service_is_told_to_end_after_its_last_user_and_has_ended_when_it_is_gone() -> None:
+    told, graph = Told(), WorkGraph()
+    add_service(graph, "db")
+    graph.add("a", after=["db"])
+    graph.add("b", after=["db", "a"])
+    driver, numbers, supervisor = supervised(graph, told)
+    tasks = attempt(driver, next_of(driver))
+    assert supervisor.told == ["db came up"]
+    tasks = attempt(driver, tasks)
+    assert supervisor.told == ["db came up"]
+    assert driver.take([ended(driver, task) for task in tasks], 2) == []
+    assert supervisor.told == ["db came up", "end db"]
+    assert not driver.over.is_set()
+    driver.left(numbers["db"], GONE)
+    assert driver.over.is_set()
+    assert told.words == [
+        "run starts",
+        *("db starts 1", "db is up 1"),
+        *("a starts 1", "a succeeded", "b starts 1", "b succeeded"),
+        *("db succeeded", "run ends"),
+    ]
+
+
+def test_services_that_need_each_other_end_one_after_the_other() -> None:
+    told, graph = Told(), WorkGraph()
+    add_service(graph, "db")
+    add_service(graph, "web", after=["db"])
+    graph.add("use", after=["web"])
+    driver, numbers, supervisor = supervised(graph, told)
+    use = attempt(driver, attempt(driver, next_of(driver)))
+    driver.take([ended(driver, task) for task in use], 2)
+    assert supervisor.told == ["db came up", "web came up", "end web"]
+    driver.left(numbers["web"], GONE)
+    assert supervisor.told[-1] == "end db"
+    driver.left(numbers["db"], GONE)
+    assert told.words[-3:] == ["web succeeded", "db succeeded", "run ends"]
+
+
+def test_a_service_that_leaves_early_has_failed_and_tells_what_is_skipped_because_of_it() -> None:
+    told, graph = Told(), WorkGraph()
+    add_service(graph, "db")
+    graph.add("a", after=["db"])
+    graph.add("b", after=["db", "a"])
+    driver, numbers, supervisor = supervised(graph, told, keep_going=True)
+    tasks = attempt(driver, next_of(driver))
+    driver.left(numbers["db"], GONE)
+    assert told.words[-1] == "db failed"
+    assert attempt(driver, tasks) == []
+    assert told.words[-3:] == ["a succeeded", "b skipped because of db", "run ends"]
+    assert supervisor.told == ["db came up"]
+    assert driver.errors == {numbers["db"]: GONE}
+    assert driver.attempts(numbers["db"]) == 1
+
+
+def test_a_service_is_told_to_end_while_it_comes_up_for_nobody_any_more() -> None:
+    told, graph = Told(), WorkGraph()
+    add_service(graph, "db")
+    graph.add("bad")
+    graph.add("use", after=["db", "bad"])
+    driver, numbers, supervisor = supervised(graph, told)
+    assert len(next_of(driver) + next_of(driver)) == 2
+    driver.take([ended(driver, numbers["bad"], Outcome.FAILED)], 2)
+    assert supervisor.told == ["end db"]
+    driver.take([ended(driver, numbers["db"])], 2)
+    assert supervisor.told == ["end db", "db came up", "end db"]
+    driver.left(numbers["db"], GONE)
+    words = ["bad failed", "use skipped because of bad", "db is up 1", "db succeeded", "run ends"]
+    assert told.words[-5:] == words
+
+
+def test_waiting_workers_are_let_go_when_the_last_service_is_gone() -> None:
+    graph = WorkGraph()
+    add_service(graph, "db")
+    graph.add("use", after=["db"])
+    driver, numbers, supervisor = supervised(graph)
+    tasks = attempt(driver, next_of(driver))
+    got: list[list[int]] = []
+    waiters = [
+        threading.Thread(target=lambda: got.append(next_of(driver))),
+        threading.Thread(target=lambda: got.append(attempt(driver, tasks))),
+    ]
+    for waiter in waiters:
+        waiter.start()
+    until(lambda: "end db" in supervisor.told)
+    driver.left(numbers["db"], GONE)
+    for waiter in waiters:
+        waiter.join(20)
+    assert got == [[], []]
+
+
+def test_a_waiting_worker_is_woken_for_what_a_service_that_dies_lets_start() -> None:
+    """The user of the service is to be tried again in a year; without it, never."""
+    told, graph = Told(), WorkGraph()
+    add_service(graph, "db")
+    graph.add("use", after=["db"], retries={"times": 1, "delay": "365d"})
+    graph.add("clean", after=["use"], always=True)
+    driver, numbers, _ = supervised(graph, told)
+    use = attempt(driver, next_of(driver))
+    got: list[list[int]] = []
+    waiter = threading.Thread(target=lambda: got.append(attempt(driver, use, Outcome.FAILED)))
+    waiter.start()
+    until(lambda: "use retried 1 failed" in told.words)
+    driver.left(numbers["db"], GONE)
+    waiter.join(20)
+    assert got == [[numbers["clean"]]]
+    assert told.words[-3:] == ["db failed", "use failed", "clean starts 1"]
+
+
+def test_a_task_that_was_found_done_is_told_as_cached_and_frees_what_is_behind_it() -> None:
+    told = Told()
+    driver, _ = driver_of(graph_of(a=[], b=["a"]), told)
+    driver.begin("r")
+    [a] = next_of(driver)
+    driver.found_done(a)
+    driver.started[a] = driver.finished[a] = clock()
+    [b] = next_of(driver, a)
+    assert attempt(driver, [b]) == []
+    steps = ["a starts 1", "a cached", "b starts 1", "b succeeded"]
+    assert told.words == ["run starts", *steps, "run ends"]
+    end = next(event for event in told.events if isinstance(event, TaskEnded))
+    assert (end.attempt, end.result) == (1, None)
+    assert driver.spotless
+
+
+def test_a_parked_task_is_told_so_and_what_is_behind_it_is_skipped_because_of_it() -> None:
+    told = Told()
+    plan = Plan(graph_of(a=[], asked=["a"], behind=["asked"]))
+    frontier = Frontier.of(plan, parked=[plan.by_name["asked"]])
+    driver = Driver(plan, frontier, 2, [told])
+    driver.begin("r")
+    assert attempt(driver, next_of(driver)) == []
+    assert told.words[-4:] == [
+        "a succeeded",
+        "asked parked",
+        "behind skipped because of asked",
+        "run ends",
+    ]
 
 
 def test_listeners_are_told_one_after_the_other() -> None:
