@@ -285,6 +285,23 @@ def test_a_service_that_leaves_early_has_failed_and_tells_what_is_skipped_becaus
     assert driver.attempts(numbers["db"]) == 1
 
 
+def test_what_waits_in_a_hand_does_not_begin_when_a_service_that_it_needs_has_died() -> None:
+    told, graph = Told(), WorkGraph()
+    add_service(graph, "db")
+    for number in range(9):
+        graph.add(f"use {number}", after=["db"])
+    driver, numbers, _ = supervised(graph, told, keep_going=True)
+    hand = driver.new_hand()
+    hand.ended.append(ended(driver, *next_of(driver)))
+    assert driver.step(hand, 9) == numbers["use 0"]
+    assert hand.waiting
+    driver.left(numbers["db"], GONE)
+    assert not hand.waiting
+    assert attempt(driver, [numbers["use 0"]]) == []
+    assert told.words.count("use 1 skipped because of db") == 1
+    assert "use 1 starts 1" not in told.words
+
+
 def test_a_service_is_told_to_end_while_it_comes_up_for_nobody_any_more() -> None:
     told, graph = Told(), WorkGraph()
     add_service(graph, "db")

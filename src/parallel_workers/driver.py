@@ -229,7 +229,8 @@ class Driver:
             self.finished[service] = clock()
             self.values[service] = getattr(error, "result", None)
             self._frontier.leave(service)
-            if self._frontier.state_of(service) == FAILED:
+            died = self._frontier.state_of(service) == FAILED
+            if died:
                 self.errors[service] = error
                 self.failures[service] = self.failures.get(service, 0) + 1
             if self._listeners:
@@ -237,6 +238,9 @@ class Driver:
             self._tell_unstarted()
             if self._frontier.closing:
                 self._heed_closing()
+            elif died:
+                # What needs it was handed out to run while it is up.
+                self._empty_hands()
             self._heed_services()
             if not self._frontier.unfinished:
                 self._end()
