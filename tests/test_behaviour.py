@@ -1,8 +1,10 @@
 """What a run promises, the same whether simulated, with functions anywhere or with commands."""
 
+import os
 import random
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from parallel_workers.events import (
     RunEnded,
     RunStarted,
     ServiceReady,
+    TaskEnded,
     TaskRetried,
     TaskStarted,
 )
@@ -361,6 +364,30 @@ def test_no_worker_is_idle_while_something_is_ready(way: str, times: int) -> Non
 
 GOOD, BAD = {"succeeded", "cached"}, {"failed", "timed_out"}
 """The outcomes of tasks that were attempted."""
+
+
+@times
+@pytest.mark.parametrize("way", runs.STARTS)
+def test_a_run_that_is_cancelled_at_any_moment_ends_and_so_do_its_services(
+    way: str, times: int
+) -> None:
+    @settings(max_examples=EXAMPLES[way] * times // 3, deadline=None)
+    @given(case=cases(), seconds=st.floats(0, 0.08))
+    def check(case: Case, seconds: float) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            options = {"jobs": case.jobs, "keep_going": case.most is None}
+            run, events = runs.start(way, *case[:2], Path(directory), **options)
+            run.wait(seconds)
+            run.cancel()
+            assert run.wait(PATIENCE)
+            for process in runs.service_processes(Path(directory)):
+                with pytest.raises(ProcessLookupError):
+                    os.kill(process, 0)
+        ends = Counter(event.task for event in events if isinstance(event, TaskEnded))
+        assert ends == dict.fromkeys(case.scripts, 1)
+        assert isinstance(events[-1], RunEnded)
+
+    check()
 
 
 def options_of(case: Case) -> dict[str, Any]:

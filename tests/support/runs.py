@@ -20,6 +20,7 @@ from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
 from parallel_workers.run import Run
 from parallel_workers.simulate import simulate
+from parallel_workers.starting import Place
 from tests.support.futures import FuturesExecutor
 from tests.support.jobservers import served
 from tests.support.work import (
@@ -218,7 +219,8 @@ def _with_command(definition: Definition, notes: Path, script: Script) -> Defini
         if script.dies_with:
             stay = f"until {_exists(notes, script.dies_with)}; do sleep 0.005; done; {leave}"
         up = f"{end} || exit 1; touch {shlex.quote(f'{notes}.up')}; echo up"
-        text = f"trap {shlex.quote(f'{leave}; exit')} TERM; {note}; {wait}; {up}; {stay}"
+        begin = f"echo $$ >> {shlex.quote(f'{notes}.pid')}; {note}"
+        text = f"trap {shlex.quote(f'{leave}; exit')} TERM; {begin}; {wait}; {up}; {stay}"
         return definition._replace(command=text, timeout=limit, cwd=str(notes.parent))
     if script.done_from:
         # Each notes one of the two times, so that it shows in the notes which of them has run.
@@ -274,6 +276,33 @@ ALL: dict[str, Way] = {
     "commands": partial(run_really, _command, partial(WorkGraph.run, on="threads")),
 }
 """Every way to run a graph, by a name for the test's id."""
+
+STARTS: dict[str, tuple[Prepare, Place]] = {
+    "threads": (_functions, "threads"),
+    "processes": (_functions, "processes"),
+    "asyncio": (_functions, "asyncio"),
+    "coroutines": (_coroutines, "asyncio"),
+    "futures": (_late_functions, FuturesExecutor()),
+    "commands": (_command, "threads"),
+}
+"""The ways in which a run can go on beside who has started it, by a name for the test's id."""
+
+
+def start(
+    way: str, graph: WorkGraph, scripts: Scripts, directory: Path, **options: Any
+) -> tuple[Run, list[Event]]:
+    """Start a run in a way of `STARTS`; return it, and the events as they come."""
+    events: list[Event] = []
+    prepare, place = STARTS[way]
+    graph = graph.needed(graph.numbers)
+    prepare(graph, scripts, directory)
+    return graph.start(on=place, listen=events.extend, **options), events
+
+
+def service_processes(directory: Path) -> list[int]:
+    """Return the ids of the processes that services have had."""
+    return [int(line) for path in directory.glob("*.pid") for line in _lines(path)]
+
 
 REAL = [name for name in ALL if name != "simulated"]
 """The ways in which something happens."""
