@@ -1,7 +1,11 @@
 """The driver: what it tells, in which order, and that nobody waits for somebody slow."""
 
+import random
 import threading
+import time
 from collections.abc import Sequence
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -20,6 +24,7 @@ from parallel_workers.events import (
     TaskRetried,
     TaskStarted,
 )
+from parallel_workers.executors.pulling import pull
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
@@ -531,3 +536,125 @@ def test_many_workers_tell_everything_once_and_in_order(workers: int) -> None:
         assert place[f"t{number} starts 1"] < place[f"t{number} succeeded"]
         if number >= 7:
             assert place[f"t{number - 7} succeeded"] < place[f"t{number} starts 1"]
+
+
+class Rush:
+    """A random graph of services and users, whose services come, go and die at random.
+
+    Their ends are told by threads of their own, as they come: after a while, at once when they are
+    up, or just when the driver says that nobody needs them any more.
+
+    Args:
+        chance: The source of all randomness.
+    """
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._graph = graph = WorkGraph()
+        nearness = chance.choice([3, 12, 60])
+        for number in range(60):
+            near = range(max(0, number - nearness), number)
+            after = [f"t{other}" for other in chance.sample(near, min(len(near), 3))]
+            retries = {"times": chance.randrange(3), "delay": chance.choice([0, 0.004])}
+            if chance.random() < 0.4:
+                add_service(graph, f"t{number}", after=after, retries=retries)
+            else:
+                always = chance.random() < 0.2
+                graph.add(f"t{number}", after=after, retries=retries, always=always)
+        self._mortality = chance.choice([0.0, 0.05, 0.2])
+        self._up: set[int] = set()
+        self._gone: set[int] = set()
+        self._to_end: set[int] = set()
+        self._lock = threading.Lock()
+        self._ends: SimpleQueue[tuple[int, float] | None] = SimpleQueue()
+        self.told = Told()
+
+    def run(self) -> None:
+        """Run it with some workers; stop it, perhaps, somewhere."""
+        chance, plan = self._chance, Plan(self._graph)
+        frontier = Frontier.of(plan, most_failures=None, done=(done := plan.not_needed(())))
+        self.driver = driver = Driver(plan, frontier, 3, [self.told], done)
+        driver.supervisor = self
+        driver.begin("r")
+        # Few fail for good.
+        failures = [
+            chance.randint(0, plan.retries.get(task, 0)) + (chance.random() < 0.02)
+            for task in range(plan.tasks)
+        ]
+        bodies = [partial(self._attempt, task, failures) for task in range(plan.tasks)]
+        threads = [threading.Thread(target=pull, args=(driver, bodies)) for _ in range(3)]
+        threads += [threading.Thread(target=self._tell_ends) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        if chance.random() < 0.3 and not driver.over.wait(chance.uniform(0, 0.01)):
+            driver.stop()
+            self._end_all()
+        assert driver.over.wait(20)
+        driver.wait_until_told()
+        for _ in range(2):
+            self._ends.put(None)
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
+
+    def _attempt(self, task: int, failures: list[int]) -> None:
+        time.sleep(self._chance.choice([0.0, 0.0, 0.0005]))
+        failures[task] -= 1
+        if failures[task] >= 0:
+            raise ValueError("as it should")
+
+    def came_up(self, service: int) -> None:
+        with self._lock:
+            self._up.add(service)
+            dies = self._chance.random() < self._mortality
+            if dies or self.driver.stopped or service in self._to_end:
+                self._ends.put((service, self._chance.choice([0.0, 0.001])))
+
+    def end(self, service: int) -> None:
+        with self._lock:
+            self._to_end.add(service)
+            if service in self._up:
+                self._ends.put((service, self._chance.choice([0.0, 0.001])))
+
+    def _end_all(self) -> None:
+        with self._lock:
+            for service in self._up:
+                self._ends.put((service, 0.0))
+
+    def _tell_ends(self) -> None:
+        while (end := self._ends.get()) is not None:
+            service, after = end
+            time.sleep(after)
+            with self._lock:
+                if service in self._gone:
+                    continue
+                self._gone.add(service)
+            self.driver.left(service, GONE)
+
+    def check(self) -> None:
+        """Check that all was told once, and nothing began without what it needs."""
+        driver, plan = self.driver, self.driver.plan
+        ends = [event.task for event in self.told.events if isinstance(event, TaskEnded)]
+        assert sorted(ends) == sorted(plan.names)
+        assert self.told.words[-1] == "run ends"
+        place = {words: index for index, words in enumerate(self.told.words)}
+        for task, name in enumerate(plan.names):
+            assert driver.outcome(task) is not None
+            for user in [plan.names[user] for user in plan.users(task)]:
+                if (began := place.get(f"{user} starts 1")) is None:
+                    continue
+                if task in plan.services and f"{name} succeeded" in place:
+                    ended = max(place.get(f"{user} {how}", -1) for how in ("succeeded", "failed"))
+                    assert min(place[w] for w in place if w.startswith(f"{name} is up")) < began
+                    assert ended < place[f"{name} succeeded"]
+
+
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 40))]
+)
+def test_services_that_come_go_and_die_leave_nothing_waiting(seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(20):
+        rush = Rush(chance)
+        rush.run()
+        rush.check()
