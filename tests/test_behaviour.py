@@ -304,14 +304,14 @@ def test_a_run_is_waited_for_until_all_of_it_is_told(
 
 EXAMPLES = {
     "simulated": 60,
-    "inline": 30,
-    "threads": 60,
+    "inline": 25,
+    "threads": 45,
     "processes": 8,
-    "asyncio": 30,
-    "coroutines": 30,
+    "asyncio": 22,
+    "coroutines": 22,
     "run_async": 15,
-    "futures": 30,
-    "tokens": 30,
+    "futures": 22,
+    "tokens": 22,
     "commands": 15,
 }
 """By way, how many random graphs it runs where there is little time."""
