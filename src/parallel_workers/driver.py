@@ -466,7 +466,10 @@ class Driver:
         for task in to_wake:
             pause = self.plan.delays[task].pause(self.failures[task], random())
             self._pauses[task] = pause
-            self._alarms.set(pause, task)
+            if not self._alarms.set(pause, task):
+                # Too early is better than never.
+                self._frontier.wake(task)
+                self.on_change()
         to_wake.clear()
 
     def _wake(self, tasks: Sequence[int]) -> None:

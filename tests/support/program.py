@@ -110,6 +110,8 @@ def started(
             "LANG": "C.UTF-8",
             "TMPDIR": str(temporary),
             _MARK: mark,
+            # Where the code that is tested is not the one that is installed.
+            **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
             **(env or {}),
         },
         **{**streams, **options},
