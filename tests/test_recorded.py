@@ -80,6 +80,35 @@ def test_a_failed_run_goes_on_where_it_stood(tmp_path: Path) -> None:
     assert (record.id, record.outcome) == (run.id, "succeeded")
 
 
+def outcome_recorded(state: Path) -> str:
+    [run] = History.open(str(state)).runs()
+    return run.outcome
+
+
+def test_a_run_that_waits_for_a_confirmation_is_recorded_as_parked_and_goes_on(
+    tmp_path: Path,
+) -> None:
+    graph = WorkGraph()
+    a = graph.add("a", work, "a")
+    b = graph.add("b", work, "b", a, confirm="Really?")
+    graph.add("c", work, "c", b)
+    graph.run(journal=tmp_path, check=False)
+    assert (ran, outcome_recorded(tmp_path)) == (["a"], "parked")
+    again(graph, tmp_path, yes=True)
+    assert (ran, outcome_recorded(tmp_path)) == (["a", "b", "c"], "succeeded")
+
+
+@pytest.mark.parametrize(("allow_failure", "outcome"), [(False, "failed"), (True, "succeeded")])
+def test_a_failure_that_may_be_is_recorded_as_none_of_the_run(
+    tmp_path: Path, allow_failure: bool, outcome: str
+) -> None:
+    graph = WorkGraph()
+    a = graph.add("a", int, "x", allow_failure=allow_failure)
+    graph.add("b", work, "b", after=[a])
+    graph.run(journal=tmp_path, check=False)
+    assert outcome_recorded(tmp_path) == outcome
+
+
 def test_a_value_that_cannot_be_pickled_makes_its_task_run_again(tmp_path: Path) -> None:
     graph = WorkGraph()
     lock = graph.add("lock", threading.Lock)

@@ -113,7 +113,7 @@ class Recording:
         self._values(events)
         self._journal(events)
         if isinstance(events[-1], RunEnded):
-            self.close(Outcome.SUCCEEDED if self._values.all_good else Outcome.FAILED)
+            self.close(self._values.outcome)
 
     def close(self, outcome: Outcome) -> Sequence[str]:
         """Close the journal, if that has not been done; return what is to be told, each in a line.

@@ -148,23 +148,32 @@ class Values:
 
     Attributes:
         unfit: Names of tasks that will run again, as they or their values cannot be pickled.
-        all_good: Whether no task has ended in another way than well.
+        outcome: How the run ends, by what its tasks have come to so far.
     """
 
     def __init__(self, journal: Journal, digests: Mapping[str, bytes]) -> None:
         self._journal = journal
         self._digests = digests
         self.unfit = [name for name, digest in digests.items() if not digest]
-        self.all_good = True
+        self.outcome = Outcome.SUCCEEDED
 
     def __call__(self, events: Sequence[Event]) -> None:
         """Keep the values that tasks have ended with."""
         for event in events:
             if event.__class__ is TaskEnded:
                 if event.outcome not in GOOD:
-                    self.all_good = False
+                    self._note(event)
                 elif event.outcome is Outcome.SUCCEEDED and event.result is not None:
                     self._keep(event.task, event.result)
+
+    def _note(self, event: TaskEnded) -> None:
+        """Take notice of a task that has not been done."""
+        if event.outcome is Outcome.PARKED:
+            if self.outcome is Outcome.SUCCEEDED:
+                self.outcome = Outcome.PARKED
+        # What is skipped is so because of something else, which counts by itself.
+        elif event.cause is None and not event.forgiven:
+            self.outcome = Outcome.FAILED
 
     def _keep(self, task: str, value: Any) -> None:
         if not self._digests[task]:
