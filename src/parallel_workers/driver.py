@@ -416,6 +416,10 @@ class Driver:
         started = self._frontier.step(ended, room)
         if not started or self._frontier.ready or self._attentive:
             self._settle(ended, started, worker)
+        if self._frontier.ready and len(started) < room:  # what was to be delayed, and could not be
+            more = self._frontier.step((), room - len(started))
+            self._settle((), more, worker)
+            started += more
         return started
 
     def _settle(self, ended: Collection[int], started: Sequence[int], worker: int | None) -> None:
@@ -459,17 +463,17 @@ class Driver:
             on_failure([task for task in self.running() if task not in self.plan.always])
 
     def _set_alarms(self) -> None:
-        """See to it that what was delayed is woken."""
+        """See to it that what was delayed is woken: at once, where nothing can wait for that."""
         from random import random
 
         to_wake = self._frontier.to_wake
         for task in to_wake:
             pause = self.plan.delays[task].pause(self.failures[task], random())
-            self._pauses[task] = pause
             if not self._alarms.set(pause, task):
-                # Too early is better than never.
+                pause = 0.0
                 self._frontier.wake(task)
-                self.on_change()
+                self._changed.notify()
+            self._pauses[task] = pause
         to_wake.clear()
 
     def _wake(self, tasks: Sequence[int]) -> None:

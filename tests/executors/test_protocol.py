@@ -13,7 +13,7 @@ import pytest
 from parallel_workers.bodies import Body, Wrapper
 from parallel_workers.driver import Driver
 from parallel_workers.errors import UsageError
-from parallel_workers.events import Event, Outcome, RunEnded, TaskEnded
+from parallel_workers.events import Event, Outcome, RunEnded, TaskEnded, TaskRetried
 from parallel_workers.executors import Executor, Workers
 from parallel_workers.executors.asyncio import AsyncioExecutor
 from parallel_workers.executors.inline import InlineExecutor
@@ -115,6 +115,32 @@ def test_what_tasks_print_is_kept() -> None:
     graph.map("t", print, range(5))
     run = graph.run(on=FuturesExecutor(), jobs=3, output="task")
     assert [run.tasks[f"t[{n}]"].output for n in range(5)] == [f"{n}\n" for n in range(5)]
+
+
+# Delays
+
+
+@everywhere
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_where_no_thread_can_wait_for_a_delay_the_next_attempt_begins_at_once(
+    monkeypatch: pytest.MonkeyPatch, executor: Callable[[], Executor], jobs: int
+) -> None:
+    start = threading.Thread.start
+
+    def start_no_alarms(thread: threading.Thread) -> None:
+        if thread.name == "alarms":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_no_alarms)
+    told: list[Event] = []
+    graph = WorkGraph()
+    for name in "abc":
+        graph.add(name, command="false", retries={"times": 2, "delay": "1h"}, allow_failure=True)
+    graph.add("last", command="true", after=list("abc"))
+    run = graph.run(on=executor(), jobs=jobs, listen=told.extend, check=False, keep_going=True)
+    assert [run.tasks[name].attempts for name in graph] == [3, 3, 3, 1]
+    assert {event.delay for event in told if isinstance(event, TaskRetried)} == {0}
 
 
 # Time limits
