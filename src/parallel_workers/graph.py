@@ -101,8 +101,7 @@ class WorkGraph:
         pools: The limit of each pool, by its name.
         env: Variables that the commands of all tasks get that do not set them themselves.
         env_files: The paths of the files that those were read from, as the work file has them.
-        matrices: By name of a task with a matrix, the names of those that it has become; in a part
-            of a graph, of some that are not in it, too.
+        matrices: By the name of a task with a matrix, the names of those that it has become.
         warnings: What the reader of the file found strange.
         runs: What tells of each run whether it is over; until then, this cannot be changed.
 
@@ -942,7 +941,6 @@ class WorkGraph:
         graph.pools.update(self.pools)
         graph.env.update(self.env)
         graph.env_files.extend(self.env_files)
-        graph.matrices.update(self.matrices)
         graph.warnings.extend(self.warnings)
         copies: dict[int, int] = {}
         for node in nodes:
@@ -954,6 +952,9 @@ class WorkGraph:
             for successor in self.successors[node]:
                 if successor in copies:
                     graph.connect(copies[node], copies[successor])
+        for matrix, tasks in self.matrices.items():
+            if left := [task for task in tasks if task in graph.numbers]:
+                graph.matrices[matrix] = left
         return graph
 
 

@@ -115,6 +115,68 @@ def test_a_pattern_is_for_whole_names_and_matches_slashes(here: Path) -> None:
     assert json.loads(run(here, "list", "--json", "@x/*").output) == names[:2]
 
 
+@pytest.fixture
+def matrix(tmp_path: Path) -> Path:
+    """A directory with a work file that has a matrix between two tasks."""
+    test = {
+        "command": "echo $py$os >> told",
+        "matrix": {"py": ["3.1", "3.2"], "os": ["a", "b"]},
+        "after": ["build"],
+    }
+    last = {"command": "echo ,last >> told", "after": ["test"]}
+    write_work(tmp_path, {"build": "echo build, >> told", "test": test, "last": last})
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tasks"),
+    [
+        (["test"], "build,3.1a3.1b3.2a3.2b"),
+        (["--only", "test"], "3.1a3.1b3.2a3.2b"),
+        (["--only", "test[py=3.1,os=b]"], "3.1b"),
+        (["--only", "test[py=3.2,*]"], "3.2a3.2b"),
+        (["--only", "test[*os=a]", "last"], "3.1a3.2a,last"),
+        (["--only", "te?t"], "3.1a3.1b3.2a3.2b"),
+        (["--skip", "test"], "build,,last"),
+        (["--skip", "test[py=3.1,*"], "build,3.2a3.2b,last"),
+        (["--from", "test"], "3.1a3.1b3.2a3.2b,last"),
+    ],
+    ids=str,
+)
+def test_the_name_of_a_matrix_is_that_of_all_its_tasks(
+    matrix: Path, arguments: list[str], tasks: str
+) -> None:
+    assert ran(matrix, *arguments) == tasks
+
+
+def test_all_tasks_of_a_matrix_are_done_again_by_its_name(matrix: Path) -> None:
+    ran(matrix)
+    again = ran(matrix, "test[py=3.1,*]", "--again", "test")
+    assert sorted(again) == sorted("3.1a3.1b")
+    again = ran(matrix, "--again", "t?st")
+    assert sorted(again) == sorted("3.1a3.1b3.2a3.2b,last")
+
+
+def test_brackets_are_a_set_where_no_name_has_them(here: Path) -> None:
+    names = ["x[os=a]", "x[os=b]", "xs"]
+    write_work(here, {name: f"echo '{name}' >> told" for name in names})
+    assert run(here, "list", "x[os=*]").output == "x[os=a]\nx[os=b]\n"
+    assert run(here, "list", "x[os]").output == "xs\n"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("tset", 'there is no task named tset; did you mean "test"?'),
+        ("tset[py=*]", "no task matches tset[py=*]; did you mean test[py=*]?"),
+    ],
+)
+def test_a_matrix_is_suggested_where_no_task_has_the_name(
+    matrix: Path, wanted: str, said: str
+) -> None:
+    assert complaint(matrix, "list", wanted) == said
+
+
 def test_failed_runs_what_failed_last_time_and_all_behind_it(here: Path) -> None:
     write_work(here, {**TASKS, "b": {"command": "echo b >> told; test -e go", "after": ["a"]}})
     assert run(here, "run", "-k").status == 1

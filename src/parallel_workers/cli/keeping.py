@@ -137,7 +137,8 @@ def keep(
             raise
         # What was is of use, but what is asked for now can be done without it.
         tell(f"warning: nothing is known of earlier runs: {error}")
-    return prepared, record(journal, wishes, prepared, path, jobs)
+    again = numbers_of(wishes.again, prepared.plan, graph.matrices)
+    return prepared, record(journal, wishes, prepared, path, jobs, again)
 
 
 def foresee(
@@ -159,7 +160,7 @@ def foresee(
             raise
         return prepared, keeping
     prepared = prepare(graph, prepared, path, history)
-    again = numbers_of(wishes.again, prepared.plan)
+    again = numbers_of(wishes.again, prepared.plan, graph.matrices)
     before = resumed(history, wishes, path) if wishes.resume else None
     if before is not None:
         done, reasons = recording.decide(history, before, prepared.plan, prepared.digests, again)
@@ -229,12 +230,15 @@ def resumed(history: "History", wishes: Wishes, path: str) -> "RunRecord | None"
     return earlier_run(history, path)
 
 
-def numbers_of(again: Collection[str], plan: Plan) -> set[int]:
+def numbers_of(
+    again: Collection[str], plan: Plan, matrices: Mapping[str, Sequence[str]]
+) -> set[int]:
     """Return the tasks that are to be done again.
 
     Args:
         again: Their names, or patterns of these.
         plan: What is run.
+        matrices: By the name of a task with a matrix, the names of those in the plan.
 
     Raises:
         UsageError: There is no task of such a name.
@@ -244,7 +248,7 @@ def numbers_of(again: Collection[str], plan: Plan) -> set[int]:
     found: set[int] = set()
     numbers = {name: task for task, name in enumerate(plan.names)} if again else {}
     for pattern in again:
-        meant = matches(pattern, numbers)
+        meant = matches(pattern, numbers, matrices)
         if not meant:
             raise UsageError(
                 f"--again {shorten(pattern)}: there is no such task in what is run; "
@@ -254,7 +258,14 @@ def numbers_of(again: Collection[str], plan: Plan) -> set[int]:
     return found
 
 
-def record(journal: "Journal", wishes: Wishes, prepared: Prepared, path: str, jobs: int) -> Keeping:
+def record(
+    journal: "Journal",
+    wishes: Wishes,
+    prepared: Prepared,
+    path: str,
+    jobs: int,
+    again: Collection[int],
+) -> Keeping:
     """Record that a run begins or goes on, and return what is kept of it.
 
     Args:
@@ -263,14 +274,13 @@ def record(journal: "Journal", wishes: Wishes, prepared: Prepared, path: str, jo
         prepared: What is run.
         path: The file of the graph.
         jobs: How many tasks may run at once.
+        again: The tasks that are to be done again.
 
     Raises:
-        UsageError: The run to go on with is not there, or somebody else is at it; or there is no
-            task of a name that was given.
+        UsageError: The run to go on with is not there, or somebody else is at it.
     """
     from parallel_workers import recording
 
-    again = numbers_of(wishes.again, prepared.plan)
     before = resumed(journal, wishes, path) if wishes.resume else None
     decided = None
     if before is not None:

@@ -27,13 +27,7 @@ from parallel_workers.cli.keeping import (
     keep,
     keep_nothing,
 )
-from parallel_workers.cli.selection import (
-    Choice,
-    Selection,
-    select,
-    selection_options,
-    without_matrices,
-)
+from parallel_workers.cli.selection import Choice, Selection, select, selection_options
 from parallel_workers.commands import CommandText, shown_command
 from parallel_workers.cores import usable_cores
 from parallel_workers.durations import parse_duration
@@ -221,7 +215,7 @@ def command(
     if goes_on and no_journal:
         raise UsageError("--no-journal keeps nothing to go on with; leave it or --resume out")
     graph = load_graph(path, format_name, strict)
-    wishes = Wishes(state, durable, goes_on, resume_run, without_matrices(graph, again))
+    wishes = Wishes(state, durable, goes_on, resume_run, again)
     if settings:
         from parallel_workers.env_files import read_settings, set_for_all
 

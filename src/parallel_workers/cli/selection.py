@@ -1,7 +1,9 @@
 """Which tasks of a file are meant: by their names, by patterns, by what failed last time."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
+from itertools import chain
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import click
@@ -12,6 +14,8 @@ from parallel_workers.graph import WorkGraph, reached
 from parallel_workers.wording import nearest, shorten, suggestion
 
 _WILD = frozenset("*?[")
+
+_NO_MATRICES: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 class Choice(NamedTuple):
@@ -180,7 +184,7 @@ def find_tasks(graph: WorkGraph, patterns: Iterable[str]) -> list[str]:
 
     Args:
         graph: The graph.
-        patterns: Names of its tasks, or patterns of these.
+        patterns: Names of its tasks or matrices, or patterns of these.
 
     Raises:
         UsageError: A pattern matches none; the nearest that does is suggested.
@@ -192,39 +196,47 @@ def find_tasks(graph: WorkGraph, patterns: Iterable[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for pattern in patterns:
-        meant = [
-            name
-            for each in without_matrices(graph, [pattern])
-            for name in matches(each, graph.numbers)
-        ]
+        meant = matches(pattern, graph.numbers, graph.matrices)
         if not meant and _WILD.isdisjoint(pattern):
             graph.number(pattern)  # raises
         if not meant:
-            better = _better(pattern, graph.numbers) or "; a pattern is for whole names"
+            names = [*graph.numbers, *graph.matrices]
+            better = _better(pattern, names) or "; a pattern is for whole names"
             raise UsageError(f"no task matches {shorten(pattern)}{better}")
         found.update(dict.fromkeys(meant))
     return list(found)
 
 
-def without_matrices(graph: WorkGraph, patterns: Iterable[str]) -> list[str]:
-    """Return patterns where names of tasks with a matrix are those of the tasks they have become.
+def matches(
+    pattern: str, names: Collection[str], matrices: Mapping[str, Sequence[str]] = _NO_MATRICES
+) -> list[str]:
+    """Return the names that are meant by a name, or by a pattern with `*`, `?` or `[…]`.
+
+    A task that is really called so is meant, whatever else would match. Likewise, where brackets
+    of the pattern stand in names, as in those of a matrix, they are no set of characters.
 
     Args:
-        graph: The graph.
-        patterns: Names, or patterns of these.
-    """
-    return [name for pattern in patterns for name in graph.matrices.get(pattern, [pattern])]
+        pattern: The name or pattern.
+        names: The names of all tasks.
+        matrices: By the name of a task with a matrix, the names of those that it has become.
 
-
-def matches(pattern: str, names: Collection[str]) -> list[str]:
-    """Return those of `names` that are meant by a name, or by a pattern with `*`, `?` or `[…]`.
-
-    A task that is really called so is meant, whatever else would match.
+    >>> matches("t[os=*]", ["t[os=a]", "t[os=b]", "ts"])
+    ['t[os=a]', 't[os=b]']
     """
     if pattern in names:
         return [pattern]
+    if pattern in matrices:
+        return list(matrices[pattern])
     if _WILD.isdisjoint(pattern):
         return []
+    literal = _fitting(pattern.replace("[", "[[]"), names) if "[" in pattern else []
+    if literal:
+        return literal
+    members = [matrices[matrix] for matrix in _fitting(pattern, matrices)]
+    return list(dict.fromkeys(chain(_fitting(pattern, names), *members)))
+
+
+def _fitting(pattern: str, names: Iterable[str]) -> list[str]:
     import re
     from fnmatch import translate
 
