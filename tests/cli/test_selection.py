@@ -229,6 +229,15 @@ def test_the_line_that_runs_a_task_again_selects_as_this_run_did(here: Path) -> 
     assert "run it again: parallel-workers run --only work.json '[-]b'\n" in ended.output
 
 
+@pytest.mark.parametrize("more", [[], ["-n"]], ids=str)
+@pytest.mark.parametrize(("name", "shown"), [("nope", "nope"), ("", '""'), ("a\n", '"a\\n"')])
+def test_what_is_not_run_cannot_be_done_again(
+    here: Path, more: list[str], name: str, shown: str
+) -> None:
+    said = complaint(here, "run", "c", *more, "--again", name)
+    assert said.startswith(f"--again {shown}: there is no such task in what is run")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -244,6 +253,10 @@ def test_the_line_that_runs_a_task_again_selects_as_this_run_did(here: Path) -> 
         (["test/zzz*"], ["no task matches test/zzz*"]),
         (["*zzz"], ["no task matches *zzz"]),
         (["[", "["], ["no task matches ["]),
+        ([""], ['no task named ""']),
+        (["--skip", ""], ['no task named ""']),
+        (["a\nb"], ['no task named "a\\nb"']),
+        (["*\n"], ['no task matches "*\\n"']),
     ],
     ids=str,
 )

@@ -12,7 +12,6 @@ from parallel_workers.graph import WorkGraph
 from parallel_workers.logs import KeptLogs, Logs, PassingLogs
 from parallel_workers.plan import Plan
 from parallel_workers.state import new_passing_run
-from parallel_workers.wording import shorten
 
 if TYPE_CHECKING:
     from parallel_workers.history import Durations, History, RunRecord
@@ -153,6 +152,8 @@ def foresee(
     from parallel_workers.history import History
 
     keeping = Keeping("", "", PassingLogs(""))
+    # What is wrong there is so without an earlier run, too.
+    numbers_of(wishes.again, prepared.plan, graph.matrices)
     try:
         history = History.open(wishes.state)
     except UsageError:
@@ -243,7 +244,7 @@ def numbers_of(
     Raises:
         UsageError: There is no task of such a name.
     """
-    from parallel_workers.cli.selection import matches
+    from parallel_workers.cli.selection import matches, typed
 
     found: set[int] = set()
     numbers = {name: task for task, name in enumerate(plan.names)} if again else {}
@@ -251,7 +252,7 @@ def numbers_of(
         meant = matches(pattern, numbers, matrices)
         if not meant:
             raise UsageError(
-                f"--again {shorten(pattern)}: there is no such task in what is run; "
+                f"--again {typed(pattern)}: there is no such task in what is run; "
                 "FILE, and TASKs that alone are to be run, stand before --again"
             )
         found.update(map(numbers.__getitem__, meant))

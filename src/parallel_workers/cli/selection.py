@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import click
 
 from parallel_workers.cli.completion import complete_tasks
-from parallel_workers.errors import UsageError
+from parallel_workers.errors import UnknownTaskError, UsageError
 from parallel_workers.graph import WorkGraph, reached
-from parallel_workers.wording import nearest, shorten, suggestion
+from parallel_workers.wording import nearest, shorten, shown, suggestion
 
 _WILD = frozenset("*?[")
 
@@ -197,12 +197,8 @@ def find_tasks(graph: WorkGraph, patterns: Iterable[str]) -> list[str]:
     found: dict[str, None] = {}
     for pattern in patterns:
         meant = matches(pattern, graph.numbers, graph.matrices)
-        if not meant and _WILD.isdisjoint(pattern):
-            graph.number(pattern)  # raises
         if not meant:
-            names = [*graph.numbers, *graph.matrices]
-            better = _better(pattern, names) or "; a pattern is for whole names"
-            raise UsageError(f"no task matches {shorten(pattern)}{better}")
+            raise _unknown(pattern, [*graph.numbers, *graph.matrices])
         found.update(dict.fromkeys(meant))
     return list(found)
 
@@ -242,6 +238,24 @@ def _fitting(pattern: str, names: Iterable[str]) -> list[str]:
 
     fits = re.compile(translate(pattern)).match
     return [name for name in names if fits(name)]
+
+
+def typed(pattern: str) -> str:
+    r"""Return what messages call a name or pattern that matches nothing: in quotes if need be.
+
+    >>> print(typed("a b"), typed(""), typed("a\nb"))
+    a b "" "a\nb"
+    """
+    return shorten(pattern) if pattern and pattern.isprintable() else shown(pattern)
+
+
+def _unknown(pattern: str, names: Collection[str]) -> UsageError | UnknownTaskError:
+    if _WILD.isdisjoint(pattern):
+        return UnknownTaskError(
+            f"there is no task named {typed(pattern)}{suggestion(pattern, names)}"
+        )
+    better = _better(pattern, names) or "; a pattern is for whole names"
+    return UsageError(f"no task matches {typed(pattern)}{better}")
 
 
 def _better(pattern: str, names: Collection[str]) -> str:
