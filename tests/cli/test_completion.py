@@ -21,6 +21,8 @@ TASKS = {
     "@x/test two": {"command": "true", "after": ["build"]},
     "ns:lint": "true",
     "env=prod": "true",
+    'it\'s "$two" x': "true",
+    'over "`it`" x': "true",
 }
 
 STARTS = {
@@ -132,6 +134,10 @@ LINES = {
     "plan env=p\t": ["plan", "env=prod"],
     "list 'ns:\t": ["list", "ns:lint"],
     'list "@x/test \t': ["list", "@x/test two"],
+    "list '@x/test t\t": ["list", "@x/test two"],
+    "list 'it\t": ["list", 'it\'s "$two" x'],
+    'list "it\t': ["list", 'it\'s "$two" x'],
+    'list "ov\t': ["list", 'over "`it`" x'],
     "convert --to gr\t": ["convert", "--to", "groups"],
     "run build -- wor\t": ["run", "build", "--", "work.json"],
 }

@@ -7,12 +7,15 @@ prints. Where that is nothing, the shell completes the names of files.
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from parallel_workers.cli.console import show
 from parallel_workers.errors import ParallelWorkersError
+
+if TYPE_CHECKING:
+    import shlex
 
 _SCRIPTS = {
     "bash": """\
@@ -33,7 +36,8 @@ _parallel_workers() {
     while IFS=$'\\t' read -r value about; do
         values+=("$value")
         shown+=("$value${about:+  $about}")
-    done < <(parallel-workers completion zsh "${(j: :)words[1,CURRENT-1]} $PREFIX" 2>/dev/null)
+    done < <(parallel-workers completion zsh \\
+        "${(j: :)words[1,CURRENT-1]} $QIPREFIX$PREFIX" 2>/dev/null)
     if (( $#values )); then
         compadd -d shown -a values
     else
@@ -115,17 +119,17 @@ def candidates(line: str) -> Iterator[Candidate]:
 
 
 class Typed(NamedTuple):
-    """The words of a line as a shell has them, and whether the last is within a quote still."""
+    """The words of a line as a shell has them, and the quote that the last is within, or none."""
 
     words: list[str]
-    quoted: bool
+    quote: str
 
 
 def split(line: str) -> Typed:
     """Return the words of a line; the last is what is to be completed, perhaps empty.
 
     >>> split("run 'a b' c").words, split("run ").words, split("run 'a b")
-    (['run', 'a b', 'c'], ['run', ''], Typed(words=['run', 'a b'], quoted=True))
+    (['run', 'a b', 'c'], ['run', ''], Typed(words=['run', 'a b'], quote="'"))
     """
     import shlex
 
@@ -137,14 +141,23 @@ def split(line: str) -> Typed:
         # One by one: what comes before a quote that is still open is not lost.
         while (word := lexer.get_token()) is not None:
             words.append(word)
-    except ValueError as error:
-        return Typed([*words, lexer.token], "quotation" in str(error))
+    except ValueError:
+        return Typed([*words, lexer.token], _quote_at_end(lexer))
     begun = words and not re.search(r"(?<!\\)\s$", line)
-    return Typed(words if begun else [*words, ""], False)
+    return Typed(words if begun else [*words, ""], "")
+
+
+def _quote_at_end(lexer: "shlex.shlex") -> str:
+    """Return the quote in which what was read has ended, none where that was a backslash."""
+    state = lexer.state  # type: ignore[attr-defined]  # which typeshed does not know
+    return state if state in ("'", '"') else ""
 
 
 _SPECIAL = r"""([\s"'\\$`&;|<>(){}\[\]*?!#~^])"""
 """What bash wants a backslash before."""
+
+_SPECIAL_IN_QUOTES = {"'": ("(')", r"'\\\1'"), '"': (r'(["\\$`])', r"\\\1")}
+"""By quote, what cannot stand as it is within it, and what is written for that."""
 
 
 def for_bash(value: str, line: str, breaks: str) -> str:
@@ -158,9 +171,9 @@ def for_bash(value: str, line: str, breaks: str) -> str:
     >>> for_bash("a:b c", "run a:", ":")
     'b\\ c'
     """
-    words, quoted = split(line)
-    if quoted:
-        return value
+    words, quote = split(line)
+    if quote:
+        return re.sub(*_SPECIAL_IN_QUOTES[quote], value)
     escaped, typed = (re.sub(_SPECIAL, r"\\\1", text) for text in (value, words[-1]))
     places = [typed.rfind(char) + (char != "@") for char in "@:=" if char in breaks]
     return escaped[max([0, *places]) :]
