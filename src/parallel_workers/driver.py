@@ -354,6 +354,11 @@ class Driver:
         return self._frontier.ready
 
     @property
+    def serving(self) -> bool:
+        """Whether a service is up."""
+        return any(self._frontier.state_of(task) == SERVING for task in self.plan.services)
+
+    @property
     def stopped(self) -> bool:
         """Whether nothing starts any more."""
         return self._frontier.stopped

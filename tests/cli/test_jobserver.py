@@ -189,6 +189,16 @@ def test_tokens_of_a_make_that_was_killed_are_there_for_what_comes_next(place: P
     assert run(place, "run", "-j3", "--jobserver", "pipe").status == 0
 
 
+def test_tokens_that_a_service_holds_are_not_given_to_others(place: Path) -> None:
+    takes_all = 'fds=${MAKEFLAGS##*=}; eval "dd bs=1 count=2 of=held <&${fds%,*}"'
+    service = {"command": f"{takes_all}; echo up; exec sleep 100", "service": {"log": "up"}}
+    behind = {name: {"command": job, "after": ["s"]} for name, job in jobs(*"abcd").items()}
+    write_work(place, {"s": service, **behind})
+    assert run(place, "run", "-j3", "--jobserver", "pipe").status == 0
+    assert (place / "held").read_text() == "++"
+    assert most_at_once(place) == 1
+
+
 @pytest.mark.parametrize("style", ["pipe", "fifo"])
 def test_ninja_within_a_task_shares_our_number(place: Path, style: str) -> None:
     program = ninja(style)

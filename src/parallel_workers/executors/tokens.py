@@ -99,9 +99,12 @@ class TokenWorkers:
         self._running -= len(ended)
         # Before anything else starts, so that the others have their chance.
         jobserver.keep(self._running - 1)
+        driver.take(ended, 0)
         if not self._running:
-            jobserver.restore()
-        self._start(driver.take(ended, 0 if self._running else 1))
+            # A service that is up is no attempt, and yet may hold tokens.
+            if not driver.serving:
+                jobserver.restore()
+            self._start(driver.take((), 1))
         while self._may_start() and jobserver.take():
             self._start(driver.take((), 1))
         jobserver.keep(self._running - 1)  # one too many, if something is not ready any more
