@@ -204,6 +204,24 @@ def test_bad_outputs_of_a_task_that_was_marked_as_succeeded_are_let_be(tmp_path:
     assert told(tmp_path) == ["<>"]
 
 
+def test_what_is_found_done_passes_on_what_told_so(tmp_path: Path) -> None:
+    check = "echo VERSION=old >> $PW_OUTPUTS; test -e made"
+    write_work(tmp_path, {"a": {"command": "true", "done-if": check}, "b": take(["a"])})
+    assert run(tmp_path, "run").status == 0
+    (tmp_path / "made").touch()
+    assert run(tmp_path, "run").status == 0
+    assert run(tmp_path, "run", "--again", "b").status == 0
+    assert told(tmp_path) == ["<>", "<old>", "<old>"]
+
+
+def test_what_is_found_done_and_told_so_badly_fails(tmp_path: Path) -> None:
+    check = "echo bad >> $PW_OUTPUTS"
+    write_work(tmp_path, {"a": {"command": "true", "done-if": check}, "b": take(["a"])})
+    ended = run(tmp_path, "run")
+    assert ended.status == 1
+    assert '✗ a  done-if: outputs: line 1: "bad" sets no variable;' in ended.output
+
+
 # From Python
 
 

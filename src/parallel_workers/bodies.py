@@ -66,8 +66,14 @@ def command_bodies(
         if definition.done_if is not None:
             condition = _prepare(plan, task, definition.done_if, passed)
             if runner.holds(condition, number, "done-if"):
+                try:
+                    outputs.take(task)
+                except OutputsError as error:
+                    why = f"done-if: outputs: {error}"
+                    raise runner.refusal(condition, number, why) from None
                 driver.found_done(task)
                 return None
+            outputs.forget(task)
         command = _prepare(plan, task, commands[task], passed)
         if task in questions and task not in confirmed:
             try:

@@ -70,10 +70,13 @@ class Outputs:
             task: The task.
             attempt: The number of the attempt, from 1.
         """
-        path = self._path(task)
         if attempt > 1:
-            _remove(path)
-        return path
+            self.forget(task)
+        return self._path(task)
+
+    def forget(self, task: int) -> None:
+        """Remove what a task has written, which nobody is to get."""
+        _remove(self._path(task))
 
     def take(self, task: int) -> None:
         """Pass on what a task that has succeeded has written, if it has.
