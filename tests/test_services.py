@@ -220,6 +220,37 @@ def test_what_goes_on_with_a_run_has_its_services_again(tmp_path: Path) -> None:
     assert (tmp_path / "ran").read_text() == "x\nx\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--only", "b"], 0),
+        (["--from", "b"], 0),
+        (["--failed"], 0),
+        (["--only", "b", "--skip", "net"], 1),
+    ],
+)
+def test_what_is_done_alone_has_its_services_all_the_same(
+    tmp_path: Path, arguments: list[str], status: int
+) -> None:
+    # What is left out counts as done; but a service of an earlier run is not there any more.
+    serve = {"command": "touch $PW_TASK.up; echo up; " + STAYS, "service": {"log": "up"}}
+    tasks = {
+        "unused": serve,
+        "net": serve,
+        "a": {"command": "touch a.ran", "after": ["unused"]},
+        "db": {**serve, "after": ["net", "a"]},
+        "b": {"command": "test -e net.up -a -e db.up -a -e go", "after": ["db"]},
+    }
+    write_work(tmp_path, tasks)
+    assert run(tmp_path, "run").status == 1
+    for left in [*tmp_path.glob("*.up"), tmp_path / "a.ran"]:
+        left.unlink()
+    (tmp_path / "go").touch()
+    assert run(tmp_path, "run", *arguments).status == status
+    assert not (tmp_path / "unused.up").exists()
+    assert not (tmp_path / "a.ran").exists()
+
+
 def test_nothing_but_services_is_an_error_that_says_what_to_name(tmp_path: Path) -> None:
     tasks = {"db": {"command": STAYS, "service": {"port": 1}}, "a": {"after": ["db"]}}
     write_work(tmp_path, tasks)

@@ -84,7 +84,11 @@ class Selection(NamedTuple):
 def selection_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that a `Choice` is made of, which it gets as `choice`."""
 
-    @click.option("--only", is_flag=True, help="Just the TASKs; what they need counts as done.")
+    @click.option(
+        "--only",
+        is_flag=True,
+        help="Just the TASKs; what they need counts as done, but for services.",
+    )
     @click.option(
         "--skip",
         multiple=True,
@@ -99,7 +103,8 @@ def selection_options(command: Callable[..., None]) -> Callable[..., None]:
         multiple=True,
         metavar="TASK",
         shell_complete=complete_tasks,
-        help="Begin with TASK, and go on with all behind it; the rest counts as done.",
+        help="Begin with TASK, and go on with all behind it; the rest counts as done, but for "
+        "services.",
     )
     @click.option(
         "--failed", is_flag=True, help="Likewise, with all that failed in the last run of FILE."
@@ -154,7 +159,28 @@ def _chosen(
         chosen = reached(chosen, graph.predecessors(), skipped)
     if begin:
         chosen &= reached([numbers[name] for name in begin], graph.successors)
-    return chosen.intersection(numbers.values()) - skipped
+    chosen -= skipped
+    # What a service gave is gone with it, so that it cannot count as done.
+    chosen |= _services_for(graph, chosen, skipped)
+    return chosen.intersection(numbers.values())
+
+
+def _services_for(graph: WorkGraph, tasks: Collection[int], skipped: Collection[int]) -> set[int]:
+    """Return the services that tasks need, directly or by gates and other services alone.
+
+    Args:
+        graph: The graph.
+        tasks: Numbers of the tasks.
+        skipped: Those of tasks that are left out in any case.
+    """
+    services = {
+        node for node, definition in graph.definitions.items() if definition.service is not None
+    }
+    if not services:
+        return set()
+    others = {node for node, name in enumerate(graph.names) if name is not None}
+    beyond = others.difference(services, tasks).union(skipped)
+    return reached(tasks, graph.predecessors(), beyond) & services
 
 
 def _failed(graph: WorkGraph, path: str, state: str) -> list[str]:
