@@ -227,6 +227,14 @@ def test_the_line_that_runs_a_task_again_selects_as_this_run_did(here: Path) -> 
     assert "run it again: parallel-workers run --skip c --skip a work.json '[-]b'\n" in ended.output
     ended = run(here, "run", "--only", "[-]b")
     assert "run it again: parallel-workers run --only work.json '[-]b'\n" in ended.output
+    ended = run(here, "run", "--failed")
+    assert "run it again: parallel-workers run --only work.json '[-]b'\n" in ended.output
+
+
+def test_the_line_that_runs_a_task_again_keeps_its_state_where_this_run_did(here: Path) -> None:
+    write_work(here, {"a": "false"})
+    ended = run(here, "run", "--state", "kept")
+    assert "run it again: parallel-workers run --state kept work.json a\n" in ended.output
 
 
 @pytest.mark.parametrize("more", [[], ["-n"]], ids=str)

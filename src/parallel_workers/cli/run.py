@@ -237,7 +237,8 @@ def command(
     # Neither a dry run nor completion needs the parts of a real one.
     from parallel_workers.cli.conduct import Terms, conduct, open_events
 
-    given = {"-C": directory, "--format": format_name, "--set": settings}
+    elsewhere = state if state != STATE_DIRECTORY else None
+    given = {"-C": directory, "--state": elsewhere, "--format": format_name, "--set": settings}
     options = {**given, **what, **choice.options()}
     rerun = _rerun_line(path, options, selection.named, ctx.obj, prepared.plan)
     # Before anything is recorded: a run that cannot begin is none.

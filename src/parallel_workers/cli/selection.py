@@ -39,13 +39,9 @@ class Choice(NamedTuple):
         return bool(self.only or self.skip or self.begin or self.failed)
 
     def options(self) -> dict[str, bool | Sequence[str]]:
-        """Return the options that say the same."""
-        return {
-            "--only": self.only,
-            "--skip": self.skip,
-            "--from": self.begin,
-            "--failed": self.failed,
-        }
+        """Return the options that select one task as these did, also after other runs."""
+        only = self.only or self.failed
+        return {"--only": only, "--skip": self.skip, "--from": self.begin}
 
     def check(self, names: Collection[str]) -> None:
         """Refuse what makes no sense together.
