@@ -120,14 +120,16 @@ def test_few_file_descriptors_are_enough(tmp_path: Path) -> None:
 
 def test_many_workers_need_few_file_descriptors(tmp_path: Path) -> None:
     names = [f"t{number}" for number in range(500)]
-    write_work(tmp_path, dict.fromkeys(names, "touch up.$PW_TASK; cat < go"))
+    write_work(tmp_path, dict.fromkeys(names, "touch up.$PW_TASK; read line < go"))
     os.mkfifo(tmp_path / "go")
     few = limit(resource.RLIMIT_NOFILE, 256)
     with started(tmp_path, "run", "-j", "500", preexec_fn=few) as program:
         program.wait_for(*(f"up.{name}" for name in names))
-        # As soon as it is opened for writing, all go on.
-        os.close(os.open(tmp_path / "go", os.O_WRONLY))
+        # Open until all have ended: one may have said that it is up and not have opened it yet.
+        go = os.open(tmp_path / "go", os.O_RDWR)
+        os.write(go, b"\n" * len(names))
         ended = program.end()
+        os.close(go)
     assert (ended.status, ended.errors) == (0, "")
     assert ended.output.splitlines()[-1].startswith("500 succeeded in")
 

@@ -97,6 +97,32 @@ def test_a_task_has_the_position_that_it_has_in_the_file(here: Path) -> None:
     assert "b is at 1" in ended.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "tasks"),
+    [
+        (["--only", "c"], "cstu"),
+        (["--from", "c"], "cdstu"),
+        (["--only", "d"], "d"),
+        (["--only", "c", "--skip", "t"], "cs"),
+        (["--only", "e"], "e"),
+    ],
+    ids=str,
+)
+def test_services_of_what_is_selected_are_selected_too(
+    here: Path, arguments: list[str], tasks: str
+) -> None:
+    service = {"command": "echo up; exec sleep 60", "service": {"log": "up"}}
+    needing = {
+        "s": service,
+        "t": {**service, "after": ["a", "u"]},
+        "u": service,
+        "c": {"command": "echo c >> told", "after": ["b", "s", "t"]},
+    }
+    write_work(here, {**TASKS, **needing})
+    assert sorted(json.loads(run(here, "list", "--json", *arguments).output)) == list(tasks)
+    assert ran(here, *arguments) == "".join(task for task in tasks if task not in "stu")
+
+
 def test_only_what_is_selected_needs_something_to_run(here: Path) -> None:
     write_work(here, {"a": {}, "b": {"command": "echo b >> told", "after": ["a"]}})
     assert ran(here, "b", "--only") == "b"
