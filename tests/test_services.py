@@ -186,6 +186,23 @@ def test_a_port_that_somebody_listens_at_already_is_refused(tmp_path: Path) -> N
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_port_at_which_we_have_reached_ourselves_is_not_that_of_a_service(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = socket.create_connection
+
+    def reach_ourselves(address: tuple[str, int], timeout: float) -> socket.socket:
+        # The system does that by chance, once in some thousand times for some ports.
+        return connect(address, timeout, source_address=address)
+
+    monkeypatch.setattr(socket, "create_connection", reach_ourselves)
+    graph = WorkGraph()
+    graph.add("use", int, after=[graph.add("db", command=STAYS, service={"port": port}, timeout=1)])
+    run = graph.run(check=False)
+    assert run.tasks["db"].outcome is Outcome.TIMED_OUT
+    assert run.tasks["use"].outcome is Outcome.SKIPPED
+
+
 def test_a_service_that_nobody_needs_in_this_run_does_not_start(tmp_path: Path) -> None:
     tasks = {
         "db": {"command": "touch ran; echo up; " + STAYS, "service": {"log": "up"}},

@@ -214,10 +214,13 @@ def _somebody_listens(port: int) -> bool:
     """Return whether somebody takes connections at a port of this machine."""
     for host in _HERE:
         try:
-            socket.create_connection((host, port), timeout=1.0).close()
+            with socket.create_connection((host, port), timeout=1.0) as connection:
+                # The system may choose that very port for our own end, which is then connected
+                # with itself; that happens where nobody listens, and only there.
+                if connection.getsockname() != connection.getpeername():
+                    return True
         except OSError:
             continue
-        return True
     return False
 
 
