@@ -140,10 +140,20 @@ def test_a_setting_is_all_behind_the_first_equals_sign() -> None:
     assert read_settings(["A=b=c", "B=", "A=d"]) == {"A": "d", "B": ""}
 
 
-@pytest.mark.parametrize("setting", ["A", "=b", "", "A=\udcff"])
-def test_a_setting_that_sets_nothing_is_refused(setting: str) -> None:
-    with pytest.raises(UsageError, match=r"^--set "):
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("A", "--set A: write --set KEY=VALUE"),
+        ("=b", '--set =b: "" cannot name an environment variable'),
+        ("", "--set : write --set KEY=VALUE"),
+        ("A\nB", "--set A\\nB: write --set KEY=VALUE"),
+        ("A=\udcff", "--set A=\\udcff: not UTF-8; give it in that encoding"),
+    ],
+)
+def test_a_setting_that_sets_nothing_is_refused(setting: str, said: str) -> None:
+    with pytest.raises(UsageError) as refused:
         read_settings([setting])
+    assert str(refused.value) == said
 
 
 # By the real program

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from parallel_workers.definition import PLAIN, read_environment, with_variables
 from parallel_workers.errors import FieldError, InvalidInput, UsageError
 from parallel_workers.graph import WorkGraph
-from parallel_workers.wording import shorten
+from parallel_workers.wording import printable, shorten
 
 LARGEST = 1 << 20
 """The most bytes of such a file; no system takes more as the environment of a command."""
@@ -137,13 +137,17 @@ def read_settings(settings: Iterable[str]) -> dict[str, str]:
     """
     variables: dict[str, str] = {}
     for setting in settings:
+        option = f"--set {printable(shorten(setting))}"
         key, equals, value = setting.partition("=")
         if not equals:
-            raise UsageError(f"--set {shorten(setting)}: write --set KEY=VALUE")
+            raise UsageError(f"{option}: write --set KEY=VALUE")
         try:
+            setting.encode()
             variables.update(read_environment({key: value}))
+        except UnicodeEncodeError:
+            raise UsageError(f"{option}: not UTF-8; give it in that encoding") from None
         except FieldError as error:
-            raise UsageError(f"--set {shorten(setting)}: {error.message}") from None
+            raise UsageError(f"{option}: {error.message}") from None
     return variables
 
 
