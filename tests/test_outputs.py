@@ -94,6 +94,15 @@ def test_another_attempt_begins_without_what_the_last_one_wrote(tmp_path: Path) 
     assert not path.exists()
 
 
+def test_another_attempt_begins_without_what_the_last_one_made_instead_of_a_file(
+    tmp_path: Path,
+) -> None:
+    plan = Plan(WorkGraph.from_predecessors({"a": [], "b": ["a"]}))
+    path = Outputs(plan, str(tmp_path)).begin(0, 1)
+    os.makedirs(path + b"/in/it")
+    assert not os.path.exists(Outputs(plan, str(tmp_path)).begin(0, 2))
+
+
 def test_what_is_too_large_or_no_file_is_told(tmp_path: Path) -> None:
     outputs = Outputs(Plan(WorkGraph.from_predecessors({"a": [], "b": ["a"]})), str(tmp_path))
     path = Path(os.fsdecode(outputs.begin(0, 1)))

@@ -133,8 +133,13 @@ class Outputs:
 
 
 def _remove(path: bytes) -> None:
-    with contextlib.suppress(OSError):
+    try:
         os.unlink(path)
+    except OSError:
+        if os.path.isdir(path):
+            import shutil
+
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _read(path: bytes) -> dict[bytes, bytes]:
