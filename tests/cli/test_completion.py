@@ -22,7 +22,11 @@ TASKS = {
     "ns:lint": "true",
     "env=prod": "true",
     'it\'s "$two" x': "true",
-    'over "`it`" x': "true",
+    'quoted "`it`" x': "true",
+    "-v": "true",
+    "$money": "true",
+    "o'clock": "true",
+    "py": {"command": "true", "matrix": {"version": ["3.9", "3.10 rc"]}},
 }
 
 STARTS = {
@@ -137,7 +141,11 @@ LINES = {
     "list '@x/test t\t": ["list", "@x/test two"],
     "list 'it\t": ["list", 'it\'s "$two" x'],
     'list "it\t': ["list", 'it\'s "$two" x'],
-    'list "ov\t': ["list", 'over "`it`" x'],
+    'list "qu\t': ["list", 'quoted "`it`" x'],
+    'list "\\$m\t': ["list", "$money"],
+    "list 'o\t": ["list", "o'clock"],
+    "list --skip 'py[version=3.1\t": ["list", "--skip", "py[version=3.10 rc]"],
+    "list '[\t": ["list", "[-]v"],
     "convert --to gr\t": ["convert", "--to", "groups"],
     "run build -- wor\t": ["run", "build", "--", "work.json"],
 }
@@ -146,6 +154,23 @@ LINES = {
 @in_every_shell
 def test_a_tab_completes(shell_here: Shell) -> None:
     for line, words in LINES.items():
+        assert shell_here.run(f"parallel-workers {line}") == words, line
+
+
+BASH_LINES = {
+    "list --from='@x/test \t": ["list", "--from=@x/test two"],
+    'list --from="@x/test \t': ["list", "--from=@x/test two"],
+    'list "$m\t': ["list", "$money"],
+    "list py[version=3.1\t": ["list", "py[version=3.10 rc]"],
+    "list [\t": ["list", "[-]v"],
+}
+"""What other shells complete by rules of their own."""
+
+
+@pytest.mark.program("bash")
+@pytest.mark.parametrize("shell", ["bash"])
+def test_a_tab_completes_what_bash_leaves_to_us(shell_here: Shell) -> None:
+    for line, words in BASH_LINES.items():
         assert shell_here.run(f"parallel-workers {line}") == words, line
 
 

@@ -7,15 +7,12 @@ prints. Where that is nothing, the shell completes the names of files.
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import click
 
 from parallel_workers.cli.console import show
 from parallel_workers.errors import ParallelWorkersError
-
-if TYPE_CHECKING:
-    import shlex
 
 _SCRIPTS = {
     "bash": """\
@@ -141,23 +138,17 @@ def split(line: str) -> Typed:
         # One by one: what comes before a quote that is still open is not lost.
         while (word := lexer.get_token()) is not None:
             words.append(word)
-    except ValueError:
-        return Typed([*words, lexer.token], _quote_at_end(lexer))
+    except ValueError as error:
+        quote = lexer.state if "quotation" in str(error) else ""  # type: ignore[attr-defined]
+        # Of what a shell takes a backslash from within double quotes, shlex knows only a part.
+        last = re.sub(r"\\([$`])", r"\1", lexer.token) if quote == '"' else lexer.token
+        return Typed([*words, last], quote)
     begun = words and not re.search(r"(?<!\\)\s$", line)
     return Typed(words if begun else [*words, ""], "")
 
 
-def _quote_at_end(lexer: "shlex.shlex") -> str:
-    """Return the quote in which what was read has ended, none where that was a backslash."""
-    state = lexer.state  # type: ignore[attr-defined]  # which typeshed does not know
-    return state if state in ("'", '"') else ""
-
-
 _SPECIAL = r"""([\s"'\\$`&;|<>(){}\[\]*?!#~^])"""
 """What bash wants a backslash before."""
-
-_SPECIAL_IN_QUOTES = {"'": ("(')", r"'\\\1'"), '"': (r'(["\\$`])', r"\\\1")}
-"""By quote, what cannot stand as it is within it, and what is written for that."""
 
 
 def for_bash(value: str, line: str, breaks: str) -> str:
@@ -170,17 +161,35 @@ def for_bash(value: str, line: str, breaks: str) -> str:
 
     >>> for_bash("a:b c", "run a:", ":")
     'b\\ c'
+    >>> print(for_bash("--skip=$x", 'run --skip="', ":"))
+    \$x
     """
     words, quote = split(line)
     if quote:
-        return re.sub(*_SPECIAL_IN_QUOTES[quote], value)
+        outside = split(line[: _opening(line, quote)]).words[-1]
+        return _within(value.removeprefix(outside), quote)
     escaped, typed = (re.sub(_SPECIAL, r"\\\1", text) for text in (value, words[-1]))
     places = [typed.rfind(char) + (char != "@") for char in "@:=" if char in breaks]
     return escaped[max([0, *places]) :]
 
 
+def _opening(line: str, quote: str) -> int:
+    """Return where the quote begins that is open at the end of a line."""
+    end = line.rindex(quote)
+    # What comes behind an odd number of backslashes is no quote; within single quotes none is.
+    while quote == '"' and (end - len(line[:end].rstrip("\\"))) % 2:
+        end = line.rindex(quote, 0, end)
+    return end
+
+
+def _within(text: str, quote: str) -> str:
+    if quote == "'":
+        return text.replace("'", r"'\''")
+    return re.sub(r'(["$`\\])', r"\\\1", text)
+
+
 def complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) -> Sequence[str]:
-    """Return the names of tasks of the file that is meant, as far as one can be read.
+    """Return what to type for the tasks of the file that is meant, as far as one can be read.
 
     Args:
         ctx: Holds what has been typed.
@@ -189,6 +198,7 @@ def complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) 
     """
     from parallel_workers import formats
     from parallel_workers.cli.inputs import find_input
+    from parallel_workers.cli.selection import pattern_of
 
     if directory := ctx.params.get("directory"):
         os.chdir(directory)
@@ -196,7 +206,8 @@ def complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) 
     if path == "-":
         return []
     graph = formats.load_as(path, ctx.params.get("format_name"), strict=False).graph
-    return [name for name in (*graph, *graph.matrices) if name.startswith(incomplete)]
+    names = map(pattern_of, (*graph, *graph.matrices))
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> Sequence[str]:

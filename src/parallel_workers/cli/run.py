@@ -27,7 +27,7 @@ from parallel_workers.cli.keeping import (
     keep,
     keep_nothing,
 )
-from parallel_workers.cli.selection import Choice, Selection, select, selection_options
+from parallel_workers.cli.selection import Choice, Selection, pattern_of, select, selection_options
 from parallel_workers.commands import CommandText, shown_command
 from parallel_workers.cores import usable_cores
 from parallel_workers.durations import parse_duration
@@ -444,7 +444,7 @@ def _rerun_line(
         # What begins with a dash would be taken for an option.
         file = f"./{path}" if path[0] == "-" and path != "-" else path
         handed = ["--", *arguments] if arguments and name in named else []
-        return shlex.join([*words, file, _pattern_of(_needs(plan, name)), *handed])
+        return shlex.join([*words, file, pattern_of(_needs(plan, name)), *handed])
 
     return line
 
@@ -455,16 +455,3 @@ def _needs(plan: Plan, name: str) -> str:
     while task in plan.services and (users := plan.users(task)):
         task = users[0]
     return plan.names[task]
-
-
-def _pattern_of(name: str) -> str:
-    """Return what to type for a task: its name, or a pattern where that would be an option.
-
-    >>> _pattern_of("test"), _pattern_of("-test")
-    ('test', '[-]test')
-    """
-    if name[0] != "-":
-        return name
-    import glob
-
-    return f"[-]{glob.escape(name[1:])}"

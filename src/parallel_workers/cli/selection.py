@@ -289,3 +289,16 @@ def _better(pattern: str, names: Collection[str]) -> str:
     if found is not None and matches(found + pattern[end:], names):
         return f"; did you mean {shorten(found + pattern[end:])}?"
     return suggestion(pattern, names)
+
+
+def pattern_of(name: str) -> str:
+    """Return what to type for a task: its name, or a pattern where that would be an option.
+
+    >>> pattern_of("test"), pattern_of("-test")
+    ('test', '[-]test')
+    """
+    if name[0] != "-":
+        return name
+    import glob
+
+    return f"[-]{glob.escape(name[1:])}"
