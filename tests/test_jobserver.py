@@ -1,5 +1,6 @@
 """Jobservers: who takes part in one, and tokens that come and go."""
 
+import contextlib
 import gc
 import os
 import resource
@@ -168,6 +169,31 @@ def test_lost_tokens_are_restored_and_never_too_many(style: str) -> None:
         jobserver.keep(0)
         jobserver.restore()
         assert taken_by(jobserver) == 3
+
+
+@pytest.mark.parametrize("style", ["pipe", "fifo"])
+def test_a_jobserver_that_others_have_filled_holds_nobody_up(style: str) -> None:
+    with served(style, 4) as (jobserver, makeflags):
+        for fd in jobserver.passed:
+            os.set_inheritable(fd, True)
+        other = joined(makeflags)
+        assert (jobserver.take(), other.take()) == (True, True)
+        _fill(makeflags)
+        jobserver.keep(0)
+        other.close()
+        jobserver.restore()
+        assert taken_by(jobserver) == 3
+
+
+def _fill(makeflags: str) -> None:
+    """Write to a served jobserver until it takes nothing any more."""
+    auth = makeflags.partition("auth=")[2]
+    path = auth.removeprefix("fifo:") if "," not in auth else f"/proc/self/fd/{auth.split(',')[1]}"
+    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(fd, b"y" * 4096)
+    os.close(fd)
 
 
 @pytest.mark.parametrize(

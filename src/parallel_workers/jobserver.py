@@ -32,8 +32,8 @@ class Jobserver:
     """Takes part in a jobserver.
 
     Args:
-        reading: A file descriptor to read tokens from, which best does not block.
-        writing: One to write them to; both are closed in the end.
+        reading: A file descriptor to read tokens from.
+        writing: One to write them to; both best do not block, and are closed in the end.
         jobs: How many jobs may run at once, everybody's; 0 if that is not known.
 
     Attributes:
@@ -66,7 +66,8 @@ class Jobserver:
     def keep(self, count: int) -> None:
         """Give back the tokens that are held beyond so many, as the bytes that they were."""
         while len(self._held) > max(0, count):
-            with contextlib.suppress(OSError):  # nobody is left who could use it
+            # Nobody is left who could use it, or others have filled the pipe with what is none.
+            with contextlib.suppress(OSError):
                 os.write(self._writing, self._held.pop())
 
     def restore(self) -> None:
@@ -137,7 +138,8 @@ class OwnJobserver(Jobserver):
             remove_run(self._place)
 
     def _fill(self) -> None:
-        os.write(self._writing, b"+" * (self.jobs - 1))
+        with contextlib.suppress(BlockingIOError):  # others have filled it
+            os.write(self._writing, b"+" * (self.jobs - 1))
 
 
 def join(makeflags: str) -> Jobserver | None:
@@ -190,7 +192,7 @@ def serve(style: str, jobs: int, makeflags: str) -> Jobserver:
 def _serve_pipe(jobs: int, makeflags: str) -> Jobserver:
     reading, writing = os.pipe()
     flags = _with_jobserver(makeflags, jobs, f"{reading},{writing}")
-    own = _opened_anew(reading), os.dup(writing)
+    own = _opened_anew(reading, os.O_RDONLY), _opened_anew(writing, os.O_WRONLY)
     return OwnJobserver(*own, jobs, flags, passed=(reading, writing))
 
 
@@ -253,7 +255,9 @@ def _open_pipe(auth: str) -> tuple[int, int] | None:
         return None
     reading, writing = int(match[1]), int(match[2])
     try:
-        return (_opened_anew(reading), os.dup(writing)) if _is_given(reading, writing) else None
+        if not _is_given(reading, writing):
+            return None
+        return _opened_anew(reading, os.O_RDONLY), _opened_anew(writing, os.O_WRONLY)
     except OSError:  # not open
         return None
 
@@ -277,13 +281,17 @@ def _is_given(reading: int, writing: int) -> bool:
     )
 
 
-def _opened_anew(fd: int) -> int:
+def _opened_anew(fd: int, mode: int) -> int:
     """Return a descriptor of the same pipe that does not block, while `fd` does for all others.
+
+    Args:
+        fd: One end of the pipe.
+        mode: Whether that is to read from or to write to.
 
     Where the system offers no way to that, the one returned blocks, too.
     """
     try:
-        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{fd}", mode | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return os.dup(fd)
 
