@@ -308,6 +308,37 @@ def test_a_failure_ends_a_service_that_is_coming_up_for_nobody(tmp_path: Path) -
     assert "1 succeeded, 1 failed, 1 skipped in" in ended.output
 
 
+@pytest.mark.parametrize(
+    ("serve", "fields", "told"),
+    [
+        pytest.param(STAYS, {"timeout": 0.3}, "✗ db  timed out after", id="late"),
+        pytest.param(
+            "until [ -e asked ]; do sleep 0.01; done; exit 3",
+            {},
+            "; before it was up",
+            id="dead",
+        ),
+        pytest.param(STAYS, {}, "✓ db  ", id="unneeded"),
+    ],
+)
+def test_nobody_waits_for_what_asks_whether_a_service_is_up(
+    tmp_path: Path, serve: str, fields: dict[str, object], told: str
+) -> None:
+    ask = "touch asked; sleep 20; touch waited"
+    tasks = {
+        "db": {"command": serve, "service": {"ready": ask}, **fields},
+        "use": {"command": "true", "after": ["db"]},
+        "bad": "until [ -e asked ]; do sleep 0.01; done; exit 1",
+    }
+    write_work(tmp_path, tasks if told.startswith("✓") else tasks | {"bad": "true"})
+    with started(tmp_path, "run", "-j2") as program:
+        ended = program.end()
+        assert program.left_behind() == []
+    assert ended.status == 1
+    assert told in ended.output
+    assert not (tmp_path / "waited").exists()
+
+
 def test_a_killed_runner_leaves_no_service(tmp_path: Path) -> None:
     tasks = {
         "db": {"command": "echo up; " + STAYS, "service": {"log": "up"}},

@@ -258,24 +258,31 @@ class CommandRunner:
             error = self.refusal(command, attempt, "not confirmed")
             raise error if yes is False else Cancelled(str(error), error.result)
 
-    def holds(self, command: Command, attempt: int, what: str) -> bool:
+    def holds(
+        self,
+        command: Command,
+        attempt: int,
+        what: str,
+        pointless: Callable[[], bool] = lambda: False,
+    ) -> bool:
         """Return whether a condition holds: whether a command exits with 0, whatever it writes.
 
         Args:
             command: What to run.
             attempt: The number of the attempt that it is asked for, from 1.
             what: What asks for it, for errors.
+            pointless: Whether nobody wants to know; who makes that so calls `end_all` then.
 
         Raises:
             CommandFailed: It could not be started.
             TimedOut: It took longer than it may.
-            Cancelled: It had no time to tell, because the run was ending.
+            Cancelled: It had no time to tell, because the run was ending, or nobody wanted to know.
         """
         try:
             pid = self._spawn(command, attempt, os.devnull)
         except _NotStartedError as error:
             raise self.refusal(command, attempt, f"{what}: {error}") from None
-        ended = self._wait(command.task, pid, command.timeout)
+        ended = self._wait(command.task, pid, command.timeout, pointless)
         result = CommandResult(command.text, ended.status, os.devnull, 0, cpu=ended.cpu)
         if ended.timed_out:
             raise TimedOut(f"{what}: {command.text}: timed out", result)
@@ -297,6 +304,10 @@ class CommandRunner:
         """End a command and all that it started, in its own time; whoever waits for it is told."""
         self._children.end(started.pid)
 
+    def end_all(self, task: int) -> None:
+        """End what is waited for of a task, conditions too, as `end` does."""
+        self._children.end(*[pid for pid, each in self._running.copy() if each == task])
+
     def clock(self) -> float:
         """Return the seconds, from any start, in which commands could run."""
         return self._children.clock()
@@ -311,9 +322,15 @@ class CommandRunner:
         running = self._running.copy()
         self._children.end(*[pid for pid, task in running if task in self._cancelled])
 
-    def _wait(self, task: int, pid: int, timeout: float | None) -> Ended:
+    def _wait(
+        self,
+        task: int,
+        pid: int,
+        timeout: float | None,
+        pointless: Callable[[], bool] = lambda: False,
+    ) -> Ended:
         self._running.add((pid, task))
-        if task in self._cancelled:
+        if task in self._cancelled or pointless():
             self._children.end(pid)
         ended = self._children.wait(pid, timeout)
         self._running.remove((pid, task))

@@ -9,11 +9,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 
 from parallel_workers.commands import Command, CommandRunner, Started, shown_command, words_of
 from parallel_workers.definition import Service
 from parallel_workers.durations import format_duration
-from parallel_workers.errors import AttemptError, CommandFailed, TimedOut
+from parallel_workers.errors import AttemptError, Cancelled, CommandFailed, TimedOut
 from parallel_workers.events import CommandResult
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
@@ -91,6 +92,8 @@ class Services:
             process = self._processes.get(service)
         if process is not None:
             self._runner.end(process.started)
+            # What is asking whether it is up may take long, and nobody wants to know any more.
+            self._runner.end_all(service)
 
     def _start(self, task: int, command: Command, attempt: int) -> "_Process":
         started = self._runner.start(command, attempt)
@@ -108,13 +111,14 @@ class Services:
 
     def _wait(self, task: int, process: "_Process", service: Service) -> None:
         runner, command = self._runner, process.started.command
-        is_up = self._check_of(process.started, service)
-        begun, pause = runner.clock(), FIRST_PAUSE
+        deadline = inf if command.timeout is None else runner.clock() + command.timeout
+        is_up = self._check_of(task, process, service, deadline)
+        pause = FIRST_PAUSE
         while task not in self._unneeded and not is_up():
             if process.gone.wait(pause) and task not in self._unneeded:
                 assert process.error is not None
                 raise _too_early(process.error, "before it was up")
-            if command.timeout is not None and runner.clock() - begun > command.timeout:
+            if runner.clock() > deadline:
                 raise self._took_too_long(process)
             pause = min(1.5 * pause, LONGEST_PAUSE)
 
@@ -127,27 +131,42 @@ class Services:
         limit = format_duration(command.timeout or 0.0)
         return TimedOut(f"{command.text}: not up after {limit}", process.error.result)
 
-    def _check_of(self, started: Started, service: Service) -> Callable[[], bool]:
-        """Return what tells whether a service is up."""
+    def _check_of(
+        self, task: int, process: "_Process", service: Service, deadline: float
+    ) -> Callable[[], bool]:
+        """Return what tells whether a service is up, at a deadline at the latest."""
+        runner, started = self._runner, process.started
         if service.port is not None:
             return partial(_somebody_listens, service.port)
         if service.log is not None:
             return _LogReader(started.log, service.log.encode()).finds
         assert service.ready is not None
         text, words = shown_command(service.ready), words_of(service.ready)
-        check = started.command._replace(text=text, words=words, timeout=LONGEST_CHECK)
+        check = started.command._replace(text=text, words=words)
+
+        def pointless() -> bool:
+            return task in self._unneeded or process.error is not None
 
         def is_ready() -> bool:
+            left = min(LONGEST_CHECK, max(0.0, deadline - runner.clock()))
             try:
-                return self._runner.holds(check, started.attempt, "ready")
+                return runner.holds(
+                    check._replace(timeout=left), started.attempt, "ready", pointless
+                )
             except TimedOut:
                 return False
+            except Cancelled:
+                if pointless():
+                    return False
+                raise
 
         return is_ready
 
     def _watch(self, task: int, process: "_Process") -> None:
         """Wait for the end of a service, and tell of it if it has come up; a thread of its own."""
         process.error = error = _ended(self._runner, process.started)
+        # Before this is known, for the next attempt is not to be ended as well.
+        self._runner.end_all(task)
         process.gone.set()
         process.settled.wait()
         if process.came_up:
