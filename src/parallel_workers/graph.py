@@ -271,10 +271,12 @@ class WorkGraph:
                 found[other.number] = None
             elif isinstance(other, str):
                 known = self.numbers.get(other)
-                if known is None:
-                    later[other] = None
-                else:
+                if known is not None:
                     found[known] = None
+                elif other in self.matrices:
+                    found.update(dict.fromkeys(self._meant_by(other)))
+                else:
+                    later[other] = None
             elif not isinstance(other, (Task, TaskGroup)):
                 raise GraphError(
                     f"task {shorten(name)}: {shown(other)} is no task; after holds "
@@ -796,6 +798,13 @@ class WorkGraph:
             hint = suggestion(name, [*self.numbers, *self.matrices])
             raise UnknownTaskError(f"there is no task named {shorten(name)}{hint}") from None
 
+    def _meant_by(self, name: str) -> list[int]:
+        """Return the numbers of the tasks that a name means: one, all of a matrix, or none."""
+        number = self.numbers.get(name)
+        if number is not None:
+            return [number]
+        return [self.numbers[each] for each in self.matrices.get(name, ()) if each in self.numbers]
+
     def name(self, number: int) -> str:
         """Return the name of the task with that number, which must not be that of a gate."""
         name = self.names[number]
@@ -904,13 +913,14 @@ class WorkGraph:
         """Return a new graph of the tasks named and all that they need, directly or not.
 
         Args:
-            names: Names of tasks of this graph.
+            names: Names of tasks of this graph; that of a task with a matrix means all of its.
 
         Raises:
             UnknownTaskError: There is no such task.
         """
         predecessors = self.predecessors()
-        return self._copy_of(sorted(reached(map(self.number, names), predecessors)))
+        named = [number for name in names for number in self._meant_by(name) or [self.number(name)]]
+        return self._copy_of(sorted(reached(named, predecessors)))
 
     def part(self, tasks: Collection[int]) -> "WorkGraph":
         """Return a new graph of these tasks alone, in the order and the positions that they have.

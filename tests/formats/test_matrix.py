@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from parallel_workers import formats
+from parallel_workers import formats, load
 from parallel_workers.formats import _matrix, workfile
 from tests.formats.reading import edges, facts, read, refused
 from tests.support.program import run, write_work
@@ -217,6 +217,16 @@ def test_the_name_of_a_matrix_means_all_its_tasks_wherever_tasks_are_named(tmp_p
     assert told("--from", "test") == {"a", "b", "last"}
     assert told() == {"first", "a", "b", "last"}
     assert told("--again", "test") == {"a", "b", "last"}
+
+
+def test_in_a_program_the_name_of_a_matrix_means_all_its_tasks(tmp_path: Path) -> None:
+    tasks = {"test": {"command": "true", "matrix": {"os": ["a", "b"]}}, "other": "true"}
+    write_work(tmp_path, tasks)
+    graph = load(tmp_path / "work.json")
+    assert list(graph.needed(["test"])) == ["test[os=a]", "test[os=b]"]
+    graph.add("last", command="true", after=["test", "test[os=b]"])
+    assert graph.run().succeeded
+    assert list(graph.needed(["last"])) == ["test[os=a]", "test[os=b]", "last"]
 
 
 def test_a_task_that_is_really_called_so_comes_before_patterns_and_unknown_names_say_what_is_near(
