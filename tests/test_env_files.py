@@ -177,6 +177,15 @@ def test_the_file_lies_beside_the_work_file(tmp_path: Path) -> None:
     assert told(tmp_path) == ["file ", "file "]
 
 
+def test_a_work_file_that_is_written_elsewhere_finds_it_there(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    env_file(tmp_path, "A=file\n")
+    write_work(tmp_path, {"a": SHOW}, **{"env-file": ".env"})
+    assert run(tmp_path, "convert", "-o", "sub/moved.json").status == 0
+    assert run(tmp_path, "run", "sub/moved.json").status == 0
+    assert told(tmp_path) == ["file "]
+
+
 def test_other_variables_make_tasks_run_again(tmp_path: Path) -> None:
     env_file(tmp_path, "A=1\n")
     write_work(tmp_path, {"a": SHOW}, **{"env-file": ".env"})

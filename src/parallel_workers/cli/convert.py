@@ -46,6 +46,7 @@ def command(
     to = to or _default_format(output, read_as)
     if output is not None:
         _check_suffix(output, to)
+    graph.env_files = _seen_from(output, path, graph.env_files)
     text = formats.dump(graph, to)
     for loss in at_most(formats.losses(graph, to), "warning"):
         tell(f"warning: {loss}")
@@ -53,6 +54,20 @@ def command(
         show(text)
     else:
         _write(output, text)
+
+
+def _seen_from(output: str | None, path: str, files: Sequence[str]) -> list[str]:
+    """Return the paths of files as they have to stand in what is written.
+
+    Args:
+        output: The file that is written; None or "-" for what may come to lie here.
+        path: The file that was read, beside which they lie.
+        files: Their paths as they stand in that one.
+    """
+    old, new = (os.path.dirname(os.path.realpath(each or "-")) for each in (path, output))
+    if old == new:
+        return list(files)
+    return [f if os.path.isabs(f) else os.path.relpath(os.path.join(old, f), new) for f in files]
 
 
 def _default_format(output: str | None, read_as: str) -> str:
