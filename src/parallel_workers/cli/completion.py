@@ -198,7 +198,7 @@ def complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) 
     """
     from parallel_workers import formats
     from parallel_workers.cli.inputs import find_input
-    from parallel_workers.cli.selection import pattern_of
+    from parallel_workers.cli.patterns import pattern_of
 
     if directory := ctx.params.get("directory"):
         os.chdir(directory)

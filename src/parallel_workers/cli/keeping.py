@@ -244,7 +244,7 @@ def numbers_of(
     Raises:
         UsageError: There is no task of such a name.
     """
-    from parallel_workers.cli.selection import matches, typed
+    from parallel_workers.cli.patterns import matches, typed
 
     found: set[int] = set()
     numbers = {name: task for task, name in enumerate(plan.names)} if again else {}

@@ -27,7 +27,8 @@ from parallel_workers.cli.keeping import (
     keep,
     keep_nothing,
 )
-from parallel_workers.cli.selection import Choice, Selection, pattern_of, select, selection_options
+from parallel_workers.cli.patterns import pattern_of
+from parallel_workers.cli.selection import Choice, Selection, select, selection_options
 from parallel_workers.commands import CommandText, shown_command
 from parallel_workers.cores import usable_cores
 from parallel_workers.durations import parse_duration
