@@ -922,6 +922,21 @@ class WorkGraph:
         named = [number for name in names for number in self._meant_by(name) or [self.number(name)]]
         return self._copy_of(sorted(reached(named, predecessors)))
 
+    def users(self, name: str) -> list[str]:
+        """Return the names of the tasks that wait for a task, directly or by gates alone.
+
+        >>> graph = WorkGraph.from_predecessors({"a": [], "b": ["a"], "c": ["b"]})
+        >>> graph.users("a")
+        ['b']
+        """
+        found = dict.fromkeys(self.successors[self.number(name)])
+        waiting = list(found)
+        for node in waiting:  # grows while it is walked
+            if self.names[node] is None:
+                waiting += [each for each in self.successors[node] if each not in found]
+                found.update(dict.fromkeys(self.successors[node]))
+        return [user for node in found if (user := self.names[node]) is not None]
+
     def part(self, tasks: Collection[int]) -> "WorkGraph":
         """Return a new graph of these tasks alone, in the order and the positions that they have.
 

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Collection, Mapping
 from functools import cached_property
 
+from parallel_workers.graph import WorkGraph
 from parallel_workers.hashing import blake2b
 from parallel_workers.plan import Plan
 
@@ -44,13 +45,13 @@ class Outputs:
         self._directory = os.fsencode(os.path.abspath(directory))
         # By task or gate, what each of those that it waits for passes on.
         self._passed: dict[int, dict[int, Mapping[bytes, bytes]]] = {}
+        # By task, what those pass on that are not in the plan.
+        self._lent: dict[int, dict[bytes, bytes]] = {}
         self._go_on(done)
 
     def _go_on(self, done: Collection[int]) -> None:
         """Pass on what tasks have written that are done, and forget what others have."""
-        left: set[bytes] = set()
-        with contextlib.suppress(OSError):
-            left.update(file for file in os.listdir(self._directory) if file.endswith(_SUFFIX))
+        left = _files_in(self._directory)
         # Tasks that are not in this plan may be in that of another day.
         for task in range(self._plan.tasks) if left else ():
             path = self._path(task)
@@ -62,6 +63,31 @@ class Outputs:
                     self.take(task)
             else:
                 _remove(path)
+
+    def lend(self, whole: WorkGraph, earlier: str | None) -> None:
+        """Pass on what tasks have written in an earlier run that count as done, and are left out.
+
+        It is kept as if it had been written in this run, for those that go on with this one.
+
+        Args:
+            whole: A graph of which the plan has a part.
+            earlier: The directory of the earlier run; None where there is none.
+        """
+        places = [self._directory, *([] if earlier is None else [os.fsencode(earlier)])]
+        written = {file: place for place in reversed(places) for file in _files_in(place)}
+        mine = self._plan.by_name
+        for name in whole.numbers if written else ():
+            file = _file_of(name)
+            if name in mine or file not in written:
+                continue
+            path = b"%b/%b" % (self._directory, file)
+            with contextlib.suppress(OSError):
+                os.link(b"%b/%b" % (written[file], file), path)
+            with contextlib.suppress(OutputsError):
+                variables = _read(path)
+                for user in whole.users(name):
+                    if user in mine:
+                        self._lent.setdefault(mine[user], {}).update(variables)
 
     def begin(self, task: int, attempt: int) -> bytes:
         """Return the path of the file that an attempt may write, and that does not exist.
@@ -102,12 +128,12 @@ class Outputs:
 
     def variables(self, task: int) -> Mapping[bytes, bytes]:
         """Return what is passed on to a task; of the same variable, what comes last in the file."""
-        if not self._passed:
+        if not self._passed and not self._lent:
             return {}
         passed: dict[int, Mapping[bytes, bytes]] = {}
         for node in (task, *self._gates.get(task, ())):
             passed.update(self._passed.get(node, {}))
-        variables: dict[bytes, bytes] = {}
+        variables = dict(self._lent.get(task, ()))
         for giver in sorted(passed, key=self._order.__getitem__) if len(passed) > 1 else passed:
             variables.update(passed[giver])
         return variables
@@ -127,9 +153,20 @@ class Outputs:
         return {task: place for place, task in enumerate(self._plan.numbers)}
 
     def _path(self, task: int) -> bytes:
-        # Numbers of tasks are others when a run is resumed, and names need not fit a file.
-        key = blake2b(self._plan.names[task].encode(), digest_size=12).hexdigest()
-        return b"%b/%b%b" % (self._directory, key.encode(), _SUFFIX)
+        return b"%b/%b" % (self._directory, _file_of(self._plan.names[task]))
+
+
+def _file_of(task: str) -> bytes:
+    # Numbers of tasks are others when a run is resumed, and names need not fit a file.
+    return blake2b(task.encode(), digest_size=12).hexdigest().encode() + _SUFFIX
+
+
+def _files_in(directory: bytes) -> set[bytes]:
+    """Return what tasks have written into a directory, if that is there."""
+    try:
+        return {file for file in os.listdir(directory) if file.endswith(_SUFFIX)}
+    except OSError:
+        return set()
 
 
 def _remove(path: bytes) -> None:

@@ -301,3 +301,20 @@ def test_what_makes_no_sense_is_one_clear_error(
     write_work(here, {**TASKS, "build": "true", "test/one": "true"})
     said = complaint(here, verb, *arguments)
     assert [word for word in words if word not in said] == []
+
+
+def test_what_counts_as_done_passes_on_what_it_has_written(tmp_path: Path) -> None:
+    tasks = {
+        "a": 'echo V=1 >> "$PW_OUTPUTS"',
+        "b": {"command": "echo V=$V >> seen; test -e mended", "after": ["a"]},
+        "c": {"command": "echo V=$V >> seen", "after": ["b"]},
+    }
+    write_work(tmp_path, tasks)
+    assert run(tmp_path, "run").status == 1
+    for arguments in (["--failed"], ["--failed"], ["--from", "b"], ["--resume", "--failed"]):
+        assert run(tmp_path, "run", *arguments).status == 1
+    (tmp_path / "mended").touch()
+    assert run(tmp_path, "run", "--only", "b").status == 0
+    # Nothing was passed on to this one, which does not wait for it directly.
+    assert run(tmp_path, "run", "--only", "c").status == 0
+    assert (tmp_path / "seen").read_text() == "V=1\n" * 6 + "V=\n"

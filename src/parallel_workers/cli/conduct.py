@@ -59,6 +59,7 @@ def conduct(
     terms: Terms,
     *,
     keeping: Keeping,
+    passing: Outputs,
     events: Output | None,
     events_only: bool,
     rerun: Callable[[str], str],
@@ -71,6 +72,7 @@ def conduct(
         commands: By task, its command.
         terms: How the run is to go on, and to end.
         keeping: What is kept of the run, and what it goes on with.
+        passing: What commands pass on to each other.
         events: Where lines of events go; None for nowhere.
         events_only: Whether standard output is for those alone.
         rerun: Returns, for the name of a task, the line that runs it again.
@@ -107,7 +109,6 @@ def conduct(
     runner = CommandRunner(children, keeping.logs, env, console)
     driver.parked = parked
     driver.on_failure = runner.cancel if terms.fail_fast else None
-    passing = Outputs(plan, keeping.place, keeping.done)
     given = dict(enumerate(commands))
     bodies = command_bodies(plan, given, runner, driver, passing, asked)
     # From here on only what the run itself makes is worth walking through.

@@ -48,6 +48,8 @@ class Keeping(NamedTuple):
         done: The tasks that an earlier run has done.
         earlier: By task, how many attempts of it earlier runs made.
         reasons: By each other task, why it runs, where the run goes on.
+        before: The directory of the last run of the same file, or of that which this one goes on
+            with; None where there is none.
     """
 
     run: str
@@ -58,6 +60,7 @@ class Keeping(NamedTuple):
     done: Collection[int] = frozenset()
     earlier: Mapping[int, int] = {}
     reasons: Mapping[int, str] = {}
+    before: str | None = None
 
     @property
     def missing(self) -> str | None:
@@ -290,6 +293,7 @@ def record(
         decided = recording.decide(journal, before, prepared.plan, prepared.digests, again)
     elif wishes.resume:
         tell(f"there is no earlier run of {path}; this is the first")
+    last = before or earlier_run(journal, path)
     kept = recording.begin(
         journal,
         wishes.state,
@@ -308,4 +312,5 @@ def record(
         done=kept.done,
         earlier=kept.earlier,
         reasons=kept.reasons,
+        before=None if last is None else journal.directory(last.id),
     )

@@ -35,6 +35,7 @@ from parallel_workers.durations import parse_duration
 from parallel_workers.errors import ParallelWorkersError, UsageError
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import WorkGraph
+from parallel_workers.outputs import Outputs
 from parallel_workers.plan import Plan
 from parallel_workers.policy import most_failures
 from parallel_workers.state import STATE_DIRECTORY, remove_run
@@ -251,11 +252,14 @@ def command(
     keeping = _without_needless(prepared.plan, keeping)
     if explain:
         _explain(prepared.plan, keeping, wishes)
+    passing = Outputs(prepared.plan, keeping.place, keeping.done)
+    passing.lend(selection.whole, keeping.before)
     status = conduct(
         prepared.plan,
         prepared.commands,
         Terms(jobs, most, fail_fast, timeout, grace, yes),
         keeping=keeping,
+        passing=passing,
         events=stream,
         events_only=events == "-",
         rerun=rerun,
