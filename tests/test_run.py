@@ -515,6 +515,17 @@ def test_what_has_to_be_confirmed_is_parked_unless_it_is() -> None:
     assert graph.run(yes=True)[apply] == 3
 
 
+def test_a_run_of_which_all_is_parked_tells_so_before_it_ends() -> None:
+    graph = WorkGraph()
+    apply = graph.add("apply", int, confirm="Apply?")
+    graph.add("behind", int, after=[apply])
+    told: list[Event] = []
+    graph.run(check=False, listen=told.extend)
+    names = [getattr(event, "task", "") for event in told]
+    assert names == ["", "apply", "behind", ""]
+    assert isinstance(told[-1], RunEnded)
+
+
 def test_a_run_that_goes_on_asks_for_what_was_parked_only(tmp_path: Path) -> None:
     graph = WorkGraph()
     graph.add("apply", command="true", confirm="Apply this plan?")

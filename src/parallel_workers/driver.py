@@ -166,6 +166,8 @@ class Driver:
         with self._lock:
             self._events.append(RunStarted(self._now(), run, plan.tasks, plan.work, self.jobs))
             self._events += [self._ended(task, Outcome.CACHED) for task in sorted(self._done)]
+            # What is parked, and all behind it, may have ended already.
+            self._tell_unstarted()
             if not self._frontier.unfinished:
                 self._end()
         self._deliver()
