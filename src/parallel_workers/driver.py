@@ -668,8 +668,13 @@ def _outcome_of(error: BaseException) -> Outcome:
 
 
 def _status_of(error: BaseException) -> int | None:
+    """Return the exit status that a shell would tell: 128 and its number where a signal ended it.
+
+    So it does not matter whether there is a shell between us and a program.
+    """
     result = getattr(error, "result", None)
-    return result.status if isinstance(result, CommandResult) else None
+    status = result.status if isinstance(result, CommandResult) else None
+    return status if status is None or status >= 0 else 128 - status
 
 
 def _result_of(error: BaseException) -> Any:

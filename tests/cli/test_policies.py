@@ -49,6 +49,13 @@ def test_a_retry_waits_and_only_after_the_statuses_that_are_named(tmp_path: Path
     assert "1 succeeded, 1 failed in" in ended.output
 
 
+@pytest.mark.parametrize("kill", ["kill -9 $$", "sh -c 'kill -9 $$'; exit $?"])
+def test_a_retry_after_a_signal_is_asked_for_as_a_shell_tells_it(tmp_path: Path, kill: str) -> None:
+    command = f"test -e tried || {{ touch tried; {kill}; }}"
+    write_work(tmp_path, {"a": {"command": command, "retries": {"times": 1, "on": [137]}}})
+    assert run(tmp_path, "run").status == 0
+
+
 def test_after_so_many_failures_nothing_new_starts(tmp_path: Path) -> None:
     write_work(tmp_path, {f"t{number}": "exit 1" for number in range(5)})
     ended = run(tmp_path, "run", "-j1", "--max-failures", "2")
