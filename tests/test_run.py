@@ -630,12 +630,42 @@ def test_a_time_limit_after_a_run_was_cancelled_is_not_the_reason() -> None:
     assert not run.timed_out
 
 
-@pytest.mark.parametrize("limit", [0, -1, True, "5m", float("nan"), float("inf"), 1e12])
+@pytest.mark.parametrize("limit", [0, -1, True, "soon", float("nan"), float("inf"), 1e12])
 def test_what_is_no_time_limit_is_refused(limit: Any) -> None:
     graph = WorkGraph()
     graph.add("a", int)
-    with pytest.raises(UsageError, match=r"timeout=.*: give seconds"):
+    with pytest.raises(UsageError, match=r"timeout="):
         graph.run(timeout=limit)
+
+
+def test_a_time_limit_may_be_text_and_an_answer_may_not() -> None:
+    graph = WorkGraph()
+    graph.add("slow", command="exec sleep 60")
+    with pytest.raises(RunFailed, match="time limit of 50 ms"):
+        graph.run(timeout="50ms")
+    with pytest.raises(UsageError, match='yes="no": give True'):
+        graph.run(yes="no")  # type: ignore[arg-type]
+
+
+ENDS_EARLY = """
+import pathlib, sys, time
+from parallel_workers import WorkGraph
+
+graph = WorkGraph()
+db = graph.add("db", command="echo up; exec sleep 600", service={"log": "up"})
+graph.add("use", command="echo $$ > pid; exec sleep 600", after=[db])
+graph.start()
+while not pathlib.Path("pid").exists() or not pathlib.Path("pid").read_text():
+    time.sleep(0.01)
+sys.exit(3)
+"""
+
+
+def test_commands_end_with_the_program_that_does_not_wait_for_them(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", ENDS_EARLY]
+    assert subprocess.run(words, cwd=tmp_path, timeout=30).returncode == 3
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 INTERRUPTED = """

@@ -391,7 +391,7 @@ class Driver:
             cached = task in self._done or task in self._found_done
             return Outcome.CACHED if cached else Outcome.SUCCEEDED
         if state == SKIPPED:
-            return Outcome.PARKED if self.cause(task) == task else Outcome.SKIPPED
+            return Outcome.PARKED if self._frontier.is_parked(task) else Outcome.SKIPPED
         return _outcome_of(self.errors[task]) if state == FAILED else None
 
     @property
@@ -577,7 +577,7 @@ class Driver:
             for task in frontier.given_up:
                 self._events.append(self._ended(task, _outcome_of(self.errors[task])))
             for task in frontier.skipped:
-                outcome = Outcome.PARKED if self.cause(task) == task else Outcome.SKIPPED
+                outcome = Outcome.PARKED if self._frontier.is_parked(task) else Outcome.SKIPPED
                 self._events.append(self._ended(task, outcome))
         frontier.given_up.clear()
         frontier.skipped.clear()

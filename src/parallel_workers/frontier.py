@@ -247,6 +247,10 @@ class Frontier:
         state = self._states[number]
         return READY if state == WAITING and not self.waiting[number] else state
 
+    def is_parked(self, task: int) -> bool:
+        """Return whether a task is skipped for nothing but that it was parked."""
+        return self.cause.get(task) == task
+
     def step(self, ended: Iterable[int], room: int, share: int = 1) -> list[int]:
         """End attempts, ready what that frees, and hand out what may start.
 
@@ -409,7 +413,7 @@ class Frontier:
             return
         if self._stopped_by is not None:
             self._mark(task, self._stopped_by)
-        elif self.cause.get(task) == task:
+        elif self.is_parked(task):
             del self.cause[task]
         self._skip(task)
 
@@ -483,7 +487,7 @@ class Frontier:
 
     def _mark(self, number: int, reason: int) -> None:
         # What would not have been reached is not skipped for being parked.
-        if self.cause.get(number, number) == number:
+        if number not in self.cause or self.is_parked(number):
             self.cause[number] = reason
 
     def _reason(self, number: int) -> int | None:

@@ -535,7 +535,7 @@ class WorkGraph:
         max_failures: int | None = None,
         fail_fast: bool = False,
         yes: bool = False,
-        timeout: float | None = None,
+        timeout: float | str | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -556,8 +556,8 @@ class WorkGraph:
                 and tasks that run always, run to their end.
             yes: Whether tasks that somebody has to confirm are confirmed; if not, they are parked,
                 and what is behind them is skipped.
-            timeout: After how many seconds the whole run is ended, as `Run.cancel` does it; None
-                for no such limit.
+            timeout: After how many seconds, or text such as "5m", the whole run is ended, as
+                `Run.cancel` does it; None for no such limit.
             listen: Called with lists of events, in order, while the run goes on.
             keep: Which values are kept: "all", or those of "leaves", where every other is let go
                 as soon as the last task that reads it has run.
@@ -610,7 +610,7 @@ class WorkGraph:
         max_failures: int | None = None,
         fail_fast: bool = False,
         yes: bool = False,
-        timeout: float | None = None,
+        timeout: float | str | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,
@@ -679,7 +679,7 @@ class WorkGraph:
         max_failures: int | None = None,
         fail_fast: bool = False,
         yes: bool = False,
-        timeout: float | None = None,
+        timeout: float | str | None = None,
         listen: Listen | None = None,
         keep: Keep = "all",
         output: Output | None = None,

@@ -2,6 +2,11 @@
 
 The attempt of a service is over when it is up; from then on a thread of its own waits for its end,
 and tells the driver of it. The driver says when nobody needs it any more, and then it is ended.
+
+Three threads meet at a process. The worker that attempts it says when its attempt is over
+(`settled`), and whether the service was up then (`came_up`). The thread that waits for it says when
+it has ended (`gone`), and how (`error`); the worker may hear of that first, and fail. Whoever steps
+the driver says when that knows of a service that is up (`noted`): not before is its end told there.
 """
 
 import socket

@@ -20,11 +20,11 @@ from parallel_workers.bodies import (
     function_bodies,
     let_go_early,
 )
-from parallel_workers.children import Children
+from parallel_workers.children import PAUSE, Children
 from parallel_workers.commands import CommandRunner, CommandText
 from parallel_workers.cores import usable_cores
 from parallel_workers.driver import Driver
-from parallel_workers.durations import LONGEST
+from parallel_workers.durations import parse_duration
 from parallel_workers.errors import GraphError, UsageError
 from parallel_workers.events import Event, Listener, Outcome
 from parallel_workers.executors import Executor, Workers
@@ -65,7 +65,7 @@ def prepare(
     max_failures: int | None,
     fail_fast: bool,
     yes: bool,
-    timeout: float | None,
+    timeout: float | str | None,
     listen: Listen | None,
     keep: Keep,
     output: Output | None,
@@ -81,7 +81,8 @@ def prepare(
     executor = executor_for(on)
     jobs = checked_jobs(jobs)
     most = most_failures(keep_going=keep_going, max_failures=max_failures, fail_fast=fail_fast)
-    _check_timeout(timeout)
+    limit = _seconds_of(timeout)
+    _check_answer(yes)
     _check_keeping(keep, output)
     if resume and journal is None:
         raise UsageError("resume=True needs the journal of the earlier run: journal=PATH")
@@ -105,8 +106,8 @@ def prepare(
     def begin() -> Workers:
         try:
             driver.begin(beginning.run)
-            if timeout is not None:
-                run.limit(timeout)
+            if limit is not None:
+                run.limit(limit)
             return executor.start(driver, bodies)
         except BaseException:
             driver.stop()
@@ -150,15 +151,26 @@ def _check_keeping(keep: Keep, output: Output | None) -> None:
         raise UsageError(f'output={shown(output)}: give "task" to keep what each task prints')
 
 
-def _check_timeout(timeout: float | None) -> None:
+def _seconds_of(timeout: float | str | None) -> float | None:
+    """Return the time limit of a run in seconds; None where it has none.
+
+    Raises:
+        UsageError: It is no length of time, or none at all.
+    """
     if timeout is None:
-        return
-    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if not number or not 0 < timeout <= LONGEST:
-        raise UsageError(
-            f"timeout={shown(timeout)}: give seconds, more than 0 and at most ten years; or None "
-            "for no limit"
-        )
+        return None
+    try:
+        seconds = parse_duration(timeout)
+    except ValueError as error:
+        raise UsageError(f"timeout={shown(timeout)}: {error}") from None
+    if not seconds:
+        raise UsageError("timeout=0 would let nothing run; leave it out for no limit")
+    return seconds
+
+
+def _check_answer(yes: object) -> None:
+    if not isinstance(yes, bool):
+        raise UsageError(f"yes={shown(yes)}: give True to confirm what has to be, or False")
 
 
 def checked_jobs(jobs: int | None) -> int:
@@ -259,6 +271,8 @@ class Commands:
         self._children = Children(GRACE, expected)
         env = {**os.environb, b"PW_RUN": run.encode()}
         self.runner = CommandRunner(self._children, logs, env)
+        # The runner lasts as long as a run goes on, also where nobody holds that any more.
+        weakref.finalize(self.runner, _end_at_exit, self._children)
 
     def end(self, signum: signal.Signals) -> None:
         """Send a signal to all commands, and SIGKILL when they have had their time."""
@@ -274,6 +288,17 @@ class Commands:
     def close(self) -> None:
         """Let go of what was held open; no command runs any more."""
         self._children.close()
+
+
+def _end_at_exit(children: Children) -> None:
+    """End what a program leaves running that ends without waiting for its run."""
+    if not children.any_alive:
+        return
+    children.tell_all(signal.SIGTERM)
+    deadline = time.monotonic() + GRACE
+    while children.any_alive and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+    children.tell_all(signal.SIGKILL)
 
 
 class Shield:
