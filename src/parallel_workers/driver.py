@@ -144,6 +144,8 @@ class Driver:
         self._alarms = Alarms(self._wake, clock)
         # By task whose next attempt is delayed, for how many seconds; until that has been told.
         self._pauses: dict[int, float] = {}
+        # Whether something was to be delayed, and is ready since it could not be.
+        self._undelayed = False
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._idle = 0
@@ -423,10 +425,9 @@ class Driver:
         started = self._frontier.step(ended, room)
         if not started or self._frontier.ready or self._attentive:
             self._settle(ended, started, worker)
-        if self._frontier.ready and len(started) < room:  # what was to be delayed, and could not be
-            more = self._frontier.step((), room - len(started))
-            self._settle((), more, worker)
-            started += more
+        if self._undelayed:
+            self._undelayed = False
+            started += self._advance((), room - len(started), worker)
         return started
 
     def _settle(self, ended: Collection[int], started: Sequence[int], worker: int | None) -> None:
@@ -478,6 +479,7 @@ class Driver:
             pause = self.plan.delays[task].pause(self.failures[task], random())
             if not self._alarms.set(pause, task):
                 pause = 0.0
+                self._undelayed = True
                 self._frontier.wake(task)
                 self._changed.notify()
             self._pauses[task] = pause
