@@ -29,6 +29,10 @@ import pytest
 
 LAYERS, WIDTH = 6, 5
 
+PLACE = "TEST_PLACE"
+"""What all processes of a graph have in their environment beside the id of a run, which another
+state directory may have as well: it holds no more than ten bits beyond the second."""
+
 TIME_TO_END = 0.5
 """Seconds that the processes of a killed run have to end."""
 
@@ -96,6 +100,7 @@ def run_until(directory: Path, seconds: float | None) -> Session:
         runner = subprocess.Popen(
             [sys.executable, "-m", "parallel_workers", "run", "--resume", "-j4", "--events", "-"],
             cwd=directory,
+            env={**os.environ, PLACE: str(directory)},
             stdout=output,
             stderr=subprocess.DEVNULL,
         )
@@ -130,14 +135,14 @@ def read(path: str) -> bytes:
         return b""
 
 
-def processes_of(run: str) -> set[int]:
-    """Return the processes whose environment says that they belong to a run."""
-    wanted = f"PW_RUN={run}".encode()
+def processes_of(run: str, directory: Path) -> set[int]:
+    """Return the processes whose environment says that they belong to a run of that directory."""
+    wanted = {f"PW_RUN={run}".encode(), f"{PLACE}={directory}".encode()}
     return {
         int(entry)
         for entry in os.listdir("/proc")
         if entry.isdigit()
-        and wanted in read(f"/proc/{entry}/environ").split(b"\0")
+        and wanted <= set(read(f"/proc/{entry}/environ").split(b"\0"))
         and not read(f"/proc/{entry}/stat").rpartition(b")")[2].startswith(b" Z")
     }
 
@@ -148,12 +153,12 @@ def queued(process: int | None) -> float:
     return int(fields[1]) / 1e9 if fields else 0.0
 
 
-def check_nothing_is_left(run: str, kill: Kill) -> None:
+def check_nothing_is_left(run: str, directory: Path, kill: Kill) -> None:
     """Every process of a killed run ends in time."""
     time.sleep(max(0.0, kill.time + TIME_TO_END - time.monotonic()))
     while True:
         taken = time.monotonic() - kill.time
-        left = processes_of(run)
+        left = processes_of(run, directory)
         if not left:
             return
         extra = max(0.0, queued(kill.guardian) - kill.queued) + max(map(queued, left))
@@ -161,9 +166,9 @@ def check_nothing_is_left(run: str, kill: Kill) -> None:
         time.sleep(0.01)
 
 
-def kill_what_is_left(run: str) -> None:
+def kill_what_is_left(run: str, directory: Path) -> None:
     """Kill what tasks left behind on purpose: it outlives a run that ends by itself, not a test."""
-    for pid in processes_of(run):
+    for pid in processes_of(run, directory):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -218,12 +223,12 @@ class Crashes:
             self.kills += 1
             if events and events[-1]["event"] == "run_ended":
                 # It had ended by itself, and was killed on its way out.
-                kill_what_is_left(str(events[0]["run"]))
+                kill_what_is_left(str(events[0]["run"]), self.directory)
             elif events:
-                check_nothing_is_left(str(events[0]["run"]), session.kill)
+                check_nothing_is_left(str(events[0]["run"]), self.directory, session.kill)
             self.check(events)
         self.check(events)
-        kill_what_is_left(str(events[0]["run"]))
+        kill_what_is_left(str(events[0]["run"]), self.directory)
         begun = {name for what, name, _ in told_of(self.directory) if what == "begin"}
         assert begun == set(self.after)
         ended = [event["task"] for event in events if event["event"] == "task_ended"]
