@@ -79,3 +79,17 @@ def test_without_a_place_for_passing_runs_the_error_names_the_variable(
         new_passing_run()
     remove_run(str(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
+
+
+def test_another_run_may_make_the_state_directory_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = os.makedirs
+
+    def make_after_another(path: str, *args: int, **options: int) -> None:
+        make(path, exist_ok=True)
+        make(path, *args, **options)
+
+    monkeypatch.setattr(os, "makedirs", make_after_another)
+    _, place = new_run(str(tmp_path / "state"))
+    assert Path(place).is_dir()

@@ -127,6 +127,9 @@ class Console:
                 with contextlib.suppress(termios.error):
                     termios.tcsetattr(theirs, termios.TCSANOW, termios.tcgetattr(self._fd))
                 self._ready, self._lent = False, True
+                # Before the command can start: from then on, what is typed is meant for it.
+                with contextlib.suppress(*HUNG_UP):
+                    self._make_ready()
                 with pump:
                     yield os.ttyname(theirs)
             finally:

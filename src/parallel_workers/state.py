@@ -64,8 +64,12 @@ def make_state(state: str) -> None:
     if not state:
         raise UsageError("--state needs the path of a directory; it is empty")
     with _reasons(state):
-        if not os.path.isdir(state):
+        # Not asked for before: another run may make it at this moment.
+        try:
             os.makedirs(state, mode=0o700)
+        except FileExistsError:
+            pass
+        else:
             _hide_from_git(state)
         os.makedirs(f"{state}/runs", mode=0o700, exist_ok=True)
 
