@@ -599,7 +599,5 @@ def check_events(way: str, case: Case, result: Result) -> None:
             elif task in model.running:
                 model.end(task, well=event.outcome in GOOD)
                 model.skip_what_cannot_run()
-                if task in model.serving:  # nobody needed it any more when it was up
-                    model.leave(task)
             assert event.outcome == case.outcomes(model)[event.task]
     assert told == result.outcomes

@@ -319,8 +319,8 @@ def test_a_service_is_told_to_end_while_it_comes_up_for_nobody_any_more() -> Non
     driver.take([ended(driver, numbers["db"])], 2)
     assert supervisor.told == ["end db", "db came up", "end db"]
     driver.left(numbers["db"], GONE)
-    words = ["bad failed", "use skipped because of bad", "db succeeded", "run ends"]
-    assert told.words[-4:] == words
+    words = ["bad failed", "use skipped because of bad", "db is up 1", "db succeeded", "run ends"]
+    assert told.words[-5:] == words
 
 
 def test_waiting_workers_are_let_go_when_the_last_service_is_gone() -> None:

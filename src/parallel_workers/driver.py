@@ -557,9 +557,7 @@ class Driver:
             self._events.append(self._ended(task, outcome))
             return
         if self._frontier.state_of(task) == SERVING:
-            # One that nobody needs any more may have been ended before it was up.
-            if task not in self._frontier.unneeded:
-                self._events.append(self._ready(task))
+            self._events.append(self._ready(task))
             return
         error = self.errors[task]
         self._events.append(
