@@ -138,7 +138,9 @@ class TaskRetried(NamedTuple):
 
 
 class ServiceReady(NamedTuple):
-    """A service is up; it ends after all that needs it.
+    """The attempt of a service is over: it is up, and ends after all that needs it.
+
+    Also where nobody needs it any more before that; then it may be ending already.
 
     Attributes:
         seconds: How long it took to come up.
