@@ -71,7 +71,8 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
-from parallel_workers.plan import Plan, users_of
+from parallel_workers.graph import users_of
+from parallel_workers.plan import Plan
 from parallel_workers.pools import Needs, Pools
 
 WAITING, READY, DELAYED, RUNNING, SERVING, SUCCEEDED, FAILED, SKIPPED = range(8)
@@ -179,7 +180,7 @@ class Frontier:
         self.stopped = False
         self.closing = False
         self._stopped_by: int | None = None
-        self._users = {service: users_of(service, successors, tasks) for service in services}
+        self._users = {each: users_of(each, successors, tasks.__gt__) for each in services}
         self._used: dict[int, list[int]] = {}
         for service, users in self._users.items():
             for user in users:

@@ -803,7 +803,7 @@ class WorkGraph:
         number = self.numbers.get(name)
         if number is not None:
             return [number]
-        return [self.numbers[each] for each in self.matrices.get(name, ()) if each in self.numbers]
+        return [self.numbers[each] for each in self.matrices.get(name, ())]
 
     def name(self, number: int) -> str:
         """Return the name of the task with that number, which must not be that of a gate."""
@@ -929,13 +929,9 @@ class WorkGraph:
         >>> graph.users("a")
         ['b']
         """
-        found = dict.fromkeys(self.successors[self.number(name)])
-        waiting = list(found)
-        for node in waiting:  # grows while it is walked
-            if self.names[node] is None:
-                waiting += [each for each in self.successors[node] if each not in found]
-                found.update(dict.fromkeys(self.successors[node]))
-        return [user for node in found if (user := self.names[node]) is not None]
+        names = self.names
+        found = users_of(self.number(name), self.successors, lambda node: names[node] is not None)
+        return [self.name(node) for node in found]
 
     def part(self, tasks: Collection[int]) -> "WorkGraph":
         """Return a new graph of these tasks alone, in the order and the positions that they have.
@@ -1006,6 +1002,28 @@ def reached(
                 seen.add(neighbour)
                 left.append(neighbour)
     return seen
+
+
+def users_of(
+    node: int, successors: Sequence[Sequence[int]], is_task: Callable[[int], bool]
+) -> list[int]:
+    """Return the tasks that wait for a task or gate, directly or by gates alone, each once.
+
+    Args:
+        node: Its number.
+        successors: By number, the numbers of the direct successors.
+        is_task: Whether a number is that of a task; all others are gates.
+
+    >>> users_of(0, [[1, 2], [], [1]], is_task=lambda number: number < 2)
+    [1]
+    """
+    found = dict.fromkeys(successors[node])
+    waiting = list(found)
+    for number in waiting:  # grows while it is walked
+        if not is_task(number):
+            waiting += [each for each in successors[number] if each not in found]
+            found.update(dict.fromkeys(successors[number]))
+    return [number for number in found if is_task(number)]
 
 
 def _arguments(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Arguments:

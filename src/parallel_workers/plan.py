@@ -20,13 +20,13 @@ Source:
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
 from parallel_workers.definition import PLAIN, Definition, Retries, with_variables
 from parallel_workers.errors import GraphError
-from parallel_workers.graph import WorkGraph
+from parallel_workers.graph import WorkGraph, users_of
 from parallel_workers.wording import shorten
 
 UNKNOWN_DURATION = 1.0
@@ -188,7 +188,7 @@ class Plan:
 
     def users(self, service: int) -> list[int]:
         """Return the tasks that wait for a service, directly or by gates alone."""
-        return users_of(service, self.successors, self.tasks)
+        return users_of(service, self.successors, self.tasks.__gt__)
 
     def not_needed(self, done: Collection[int]) -> set[int]:
         """Return the services that nobody needs.
@@ -283,26 +283,6 @@ def _check_service(task: str, definition: Definition) -> None:
     for field, (given, why) in refused.items():
         if given:
             raise GraphError(f"task {shorten(task)}: a service cannot have {field}: {why}")
-
-
-def users_of(node: int, successors: Sequence[Sequence[int]], tasks: int) -> list[int]:
-    """Return the tasks that wait for a task or gate, directly or by gates alone, each once.
-
-    Args:
-        node: Its number.
-        successors: By number, the numbers of the direct successors.
-        tasks: How many of the numbers are tasks; those from here on are gates.
-
-    >>> users_of(0, [[1, 2], [], [1]], tasks=2)
-    [1]
-    """
-    found = dict.fromkeys(successors[node])
-    waiting = list(found)
-    for number in waiting:  # grows while it is walked
-        if number >= tasks:
-            waiting += [each for each in successors[number] if each not in found]
-            found.update(dict.fromkeys(successors[number]))
-    return [number for number in found if number < tasks]
 
 
 def _durations_of(graph: WorkGraph, measured: Mapping[str, float]) -> list[float]:
