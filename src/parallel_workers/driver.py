@@ -393,8 +393,11 @@ class Driver:
             cached = task in self._done or task in self._found_done
             return Outcome.CACHED if cached else Outcome.SUCCEEDED
         if state == SKIPPED:
-            return Outcome.PARKED if self._frontier.is_parked(task) else Outcome.SKIPPED
+            return self._skipped_as(task)
         return _outcome_of(self.errors[task]) if state == FAILED else None
+
+    def _skipped_as(self, task: int) -> Outcome:
+        return Outcome.PARKED if self._frontier.is_parked(task) else Outcome.SKIPPED
 
     @property
     def spotless(self) -> bool:
@@ -579,8 +582,7 @@ class Driver:
             for task in frontier.given_up:
                 self._events.append(self._ended(task, _outcome_of(self.errors[task])))
             for task in frontier.skipped:
-                outcome = Outcome.PARKED if self._frontier.is_parked(task) else Outcome.SKIPPED
-                self._events.append(self._ended(task, outcome))
+                self._events.append(self._ended(task, self._skipped_as(task)))
         frontier.given_up.clear()
         frontier.skipped.clear()
 

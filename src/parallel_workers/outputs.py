@@ -73,12 +73,13 @@ class Outputs:
             whole: A graph of which the plan has a part.
             earlier: The directory of the earlier run; None where there is none.
         """
+        if len(whole) == self._plan.tasks:
+            return  # all of it: nothing is left out
         places = [self._directory, *([] if earlier is None else [os.fsencode(earlier)])]
         written = {file: place for place in reversed(places) for file in _files_in(place)}
-        mine = self._plan.by_name
+        mine = self._plan.by_name if written else {}
         for name in whole.numbers if written else ():
-            file = _file_of(name)
-            if name in mine or file not in written:
+            if name in mine or (file := _file_of(name)) not in written:
                 continue
             path = b"%b/%b" % (self._directory, file)
             with contextlib.suppress(OSError):
