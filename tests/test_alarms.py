@@ -8,6 +8,7 @@ import pytest
 
 from parallel_workers.alarms import Alarms
 from tests.support.program import until
+from tests.support.threads import allow_threads
 
 
 class Bell:
@@ -64,12 +65,8 @@ def test_where_no_thread_can_be_had_it_says_so_and_is_not_set(
     bell = Bell()
     alarms = Alarms(bell)
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", no_thread)
+        allow_threads(patch, 0)
         assert not alarms.set(0.0, 1)
     assert alarms.set(0.0, 2)
     until(lambda: bell.told != [])
     assert [number for number, _ in bell.told] == [2]
-
-
-def no_thread(thread: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")

@@ -14,6 +14,7 @@ import pytest
 
 from parallel_workers.children import Children, groups_by_session
 from tests.support.program import until
+from tests.support.threads import allow_threads
 
 ENV = dict(os.environb)
 
@@ -406,13 +407,10 @@ def test_an_interrupt_goes_on_with_a_child_that_was_told_to_end_alone(tmp_path: 
 def test_without_a_thread_to_wait_for_the_grace_a_child_is_killed_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none_left(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     children = Children(grace=3600)
     pid = spawn(children, tmp_path, "trap '' TERM; touch $D/up; while :; do sleep 0.02; done")
     appears(tmp_path / "up")
-    monkeypatch.setattr(threading.Thread, "start", none_left)
+    allow_threads(monkeypatch, 0)
     children.end(pid)
     assert cancelled(children, pid) == [(-signal.SIGKILL, True)]
     children.close()

@@ -35,6 +35,7 @@ from parallel_workers.errors import (
 )
 from parallel_workers.events import Event, RunEnded, RunStarted, TaskEnded, TaskStarted
 from tests.support.program import until
+from tests.support.threads import allow_threads
 
 
 def fail(message: str = "no") -> None:
@@ -482,9 +483,6 @@ def test_a_run_cancelled_before_anything_failed_says_so() -> None:
 def test_where_no_thread_can_wait_for_a_delay_there_is_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def no_thread(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     tries = iter([ValueError("busy"), None])
 
     def flaky() -> str:
@@ -494,7 +492,7 @@ def test_where_no_thread_can_wait_for_a_delay_there_is_none(
 
     graph = WorkGraph()
     task = graph.add("flaky", flaky, retries={"times": 1, "delay": 3600})
-    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    allow_threads(monkeypatch, 0)
     assert graph.run(on="inline")[task] == "done"
 
 

@@ -3,19 +3,12 @@
 import os
 import signal
 import termios
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.keyboard import Keyboard, at
 from tests.support.program import run, run_directory, until, write_work
-
-
-@pytest.fixture
-def terminal() -> Iterator[Keyboard]:
-    with Keyboard(columns=100) as terminal:
-        yield terminal
 
 
 def shows(terminal: Keyboard, text: str) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import termios
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,6 @@ from tests.support.keyboard import Keyboard, at
 from tests.support.program import until, write_work
 
 WAITING = "touch $PW_TASK.up; until [ -e go ]; do sleep 0.02; done"
-
-
-@pytest.fixture
-def terminal() -> Iterator[Keyboard]:
-    with Keyboard(columns=100) as terminal:
-        yield terminal
 
 
 def test_the_last_line_is_a_status_that_is_not_left_behind(

@@ -23,6 +23,7 @@ from parallel_workers.errors import (
 from parallel_workers.events import Event, Outcome, TaskEnded, TaskStarted
 from parallel_workers.graph import WorkGraph
 from parallel_workers.run import Run
+from tests.support.threads import allow_threads
 
 T = TypeVar("T")
 
@@ -965,10 +966,7 @@ def test_an_interrupt_of_a_run_on_its_own_loop_ends_it_in_order(delay: float) ->
 
 
 def test_where_no_thread_can_start_an_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    allow_threads(monkeypatch, 0)
     graph = WorkGraph()
     graph.add("coroutine", give, 1)
     with pytest.raises(UsageError, match=r"no thread .*ulimit -u"):

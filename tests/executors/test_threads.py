@@ -15,6 +15,7 @@ from parallel_workers.executors.threads import ThreadsExecutor
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import WorkGraph
 from parallel_workers.plan import Plan
+from tests.support.threads import allow_threads
 
 
 def workers() -> set[threading.Thread]:
@@ -97,20 +98,6 @@ def test_a_worker_outlives_whatever_a_body_raises(error: BaseException) -> None:
     assert ends["t1"].outcome is Outcome.FAILED
     assert ends["t1"].result is error
     assert [ends[name].result for name in ("t0", "t2", "t3")] == ["t0", "t2", "t3"]
-
-
-def allow_threads(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """Let the system refuse all threads beyond `most`, in the way in which it does."""
-    start = threading.Thread.start
-    begun: list[threading.Thread] = []
-
-    def limited(thread: threading.Thread) -> None:
-        if len(begun) >= most:
-            raise RuntimeError("can't start new thread")
-        begun.append(thread)
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", limited)
 
 
 def test_where_no_more_threads_can_start_those_that_there_are_do_the_work(
