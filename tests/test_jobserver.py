@@ -1,7 +1,6 @@
 """Jobservers: who takes part in one, and tokens that come and go."""
 
 import contextlib
-import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 from parallel_workers.children import MANY, Children
 from parallel_workers.errors import UsageError
 from parallel_workers.jobserver import MOST, Jobserver, join, serve
+from tests.support.files import assert_closed_since, open_files
 from tests.support.jobservers import Pipe, joined, served
 
 PATIENCE = 30.0
@@ -248,12 +248,11 @@ def test_of_a_served_jobserver_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    gc.collect()  # so that nothing of an earlier test is closed meanwhile
-    open_before = os.listdir("/proc/self/fd")
+    before = open_files()
     for style in ("pipe", "fifo"):
         with served(style, 4):
             pass
-    assert os.listdir("/proc/self/fd") == open_before
+    assert_closed_since(before)
     assert list(tmp_path.iterdir()) == []
 
 

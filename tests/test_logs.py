@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parallel_workers.logs import KeptLogs, Logs, PassingLogs, log_name
+from tests.support.files import assert_closed_since, open_files
 
 ODD_NAMES = [
     "a/b",
@@ -116,9 +117,9 @@ def test_a_log_that_is_gone_counts_as_empty(
 
 def test_no_file_is_left_open_by_looking_at_it(tmp_path: Path) -> None:
     logs = PassingLogs(str(tmp_path))
-    before = os.listdir("/proc/self/fd")
+    before = open_files()
     write(logs, "1-a", "")
-    assert os.listdir("/proc/self/fd") == before
+    assert_closed_since(before)
     assert stat.S_ISREG((tmp_path / "1.log").stat().st_mode)
 
 

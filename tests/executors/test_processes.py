@@ -35,15 +35,12 @@ from parallel_workers.plan import Plan
 from parallel_workers.run import Run
 from parallel_workers.tasks import Task
 from tests.support import work
+from tests.support.files import assert_closed_since, open_files
 
 needs_cloudpickle = pytest.mark.skipif(find_spec("cloudpickle") is None, reason="needs cloudpickle")
 without_cloudpickle = pytest.mark.skipif(
     find_spec("cloudpickle") is not None, reason="is about cloudpickle not being installed"
 )
-
-
-def open_files() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
 
 
 def child_processes() -> set[str]:
@@ -58,10 +55,9 @@ def child_processes() -> set[str]:
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
     WorkGraph().run(on="processes")  # what is imported and opened once
-    files, children = len(open_files()), child_processes()
+    files, children = open_files(), child_processes()
     yield
-    # What tests before this one forgot may be closed meanwhile.
-    assert len(open_files()) <= files
+    assert_closed_since(files)
     assert child_processes() == children
     assert not [t for t in threading.enumerate() if t.name.startswith(("processes", "beside"))]
 
