@@ -347,6 +347,15 @@ def outcomes(directory: Path) -> tuple[str, dict[str, str]]:
     return shown["outcome"], {task["name"]: task["outcome"] for task in shown["tasks"]}
 
 
+def wait_until_held_up(directory: Path, reader: int | socket.socket) -> None:
+    """Wait until nobody reads what one worker writes; another is at work meanwhile.
+
+    The one that writes may hold the task that it has taken, so either can be the other's.
+    """
+    until(lambda: any((directory / name).exists() for name in ("a.up", "b.up")))
+    until(lambda: select.select([reader], [], [], 0)[0] != [])
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupt_ends_a_run_whose_output_nobody_takes(
     tmp_path: Path, signum: signal.Signals
@@ -354,8 +363,7 @@ def test_an_interrupt_ends_a_run_whose_output_nobody_takes(
     write_work(tmp_path, LOUD)
     reader, writer = os.pipe()
     with started(tmp_path, "run", "-j", "3", "--grace", "0.2", stdout=writer) as program:
-        program.wait_for("b.up")
-        until(lambda: select.select([reader], [], [], 0)[0] != [])
+        wait_until_held_up(tmp_path, reader)
         program.send(signum)
         ended = program.end()
         assert program.left_behind() == []
@@ -372,8 +380,7 @@ def test_an_interrupt_ends_a_run_of_which_nobody_reads_anything(tmp_path: Path) 
     with started(
         tmp_path, "run", "-j", "3", "--grace", "0.2", stdout=writer, stderr=writer
     ) as program:
-        program.wait_for("b.up")
-        until(lambda: select.select([reader], [], [], 0)[0] != [])
+        wait_until_held_up(tmp_path, reader)
         program.send(signal.SIGTERM)
         assert program.end().status == 143
     os.close(reader)
@@ -392,8 +399,7 @@ def test_an_interrupt_ends_a_run_that_is_stuck_for_good_with_its_journal_closed(
         writer,
         started(tmp_path, "run", "-j", "3", "--grace", "0.2", stdout=writer) as program,
     ):
-        program.wait_for("b.up")
-        until(lambda: select.select([reader], [], [], 0)[0] != [])
+        wait_until_held_up(tmp_path, reader)
         program.send(signal.SIGTERM)
         ended = program.end()
         assert program.left_behind() == []
