@@ -189,6 +189,23 @@ def test_units_are_kept_back_for_a_task_that_was_passed_over_many_times(
     assert frontier.step([1], 2) == [5, 6]
 
 
+def test_units_that_a_task_has_no_more_need_of_are_free_and_not_asked_for_again() -> None:
+    frontier = Frontier(
+        [[], [], []],
+        [0, 0, 0],
+        tasks=3,
+        retries={0: 1},
+        needs={0: {0: 1, 1: 1}, 1: {0: 1}, 2: {1: 1}},
+        limits=[1, 1],
+    )
+    assert frontier.step([], room=3) == [0]
+    frontier.release(0, 0)
+    assert frontier.ready == 1
+    assert frontier.step([], room=2) == [1]
+    assert frontier.step([~0], room=2) == [0]
+    assert frontier.step([0, 1], room=2) == [2]
+
+
 def test_a_forgiven_failure_counts_as_a_success_for_all_but_itself() -> None:
     frontier = chain(2, forgiven={0})
     assert frontier.step([], 1) == [0]
@@ -430,11 +447,8 @@ def drive_both(data: st.DataObject, graph: Numbers, policy: dict[str, Any]) -> N
                 frontier.leave(service)
                 model.leave(service)
                 check_invariants(frontier, model, graph.tasks)
-        if model.running and not data.draw(st.integers(0, 5), label="take back"):
-            returned = data.draw(st.sampled_from(sorted(model.running)))
-            frontier.take_back([returned])
-            model.take_back(returned)
-            check_invariants(frontier, model, graph.tasks)
+        give_back_some(data, frontier, model)
+        check_invariants(frontier, model, graph.tasks)
         ending = data.draw(
             st.lists(st.sampled_from(sorted(model.running)), unique=True)
             if model.running
@@ -448,3 +462,17 @@ def drive_both(data: st.DataObject, graph: Numbers, policy: dict[str, Any]) -> N
     assert len(frontier.skipped) == len(skipped)
     for task in skipped & set(frontier.cause):
         assert model.outcome[frontier.cause[task]] in ("failed", "parked")
+
+
+def give_back_some(data: st.DataObject, frontier: Frontier, model: Model) -> None:
+    """Give back a task that has not begun, perhaps, and units that are not needed any more."""
+    if model.running and not data.draw(st.integers(0, 5), label="take back"):
+        returned = data.draw(st.sampled_from(sorted(model.running)))
+        frontier.take_back([returned])
+        model.take_back(returned)
+    holding = sorted(task for task in model.running if model.needs.get(task))
+    if holding and not data.draw(st.integers(0, 5), label="release"):
+        task = data.draw(st.sampled_from(holding))
+        pool = data.draw(st.sampled_from(sorted(model.needs[task])))
+        frontier.release(task, pool)
+        model.release(task, pool)

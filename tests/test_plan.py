@@ -182,16 +182,21 @@ def test_a_measured_duration_wins_over_a_declared_one() -> None:
     assert plan.names == ["b", "a", "c"]
 
 
-def test_tasks_that_have_the_console_take_turns_and_keep_what_else_they_need() -> None:
+def test_tasks_that_use_the_console_take_turns_and_keep_what_else_they_need() -> None:
     graph = WorkGraph()
     graph.pools["db"] = 3
     graph.add("a", command="vi a", console=True, pool={"db": 2})
     graph.add("b", command="vi b", console=True)
     graph.add("c", command="make")
+    graph.add("d", command="apply", confirm="Really?")
     plan = Plan(graph)
-    plan.have_console()
+    plan.have_console(asked=[plan.by_name["d"]])
     assert plan.pools == [("db", 3), ("the console", 1)]
-    assert plan.needs == {0: {0: 2, 1: 1}, 1: {1: 1}}
+    assert {plan.names[task]: needs for task, needs in plan.needs.items()} == {
+        "a": {0: 2, 1: 1},
+        "b": {1: 1},
+        "d": {1: 1},
+    }
 
 
 def test_a_service_is_planned_for_as_declared_whatever_it_was_measured_to_last() -> None:

@@ -82,6 +82,8 @@ def command_bodies(
                 driver.forgo(task)  # the same would be asked again
                 raise
             confirmed.add(task)
+            if plan.console is not None and task not in plan.consoles:
+                driver.release(task, plan.console)
             # The time that the answer took is not the task's.
             driver.started[task] = clock()
         if definition.service is None:

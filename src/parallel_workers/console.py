@@ -46,7 +46,7 @@ class Display(Protocol):
 
 
 class Console:
-    """A terminal with a person at it.
+    """A terminal with a person at it, who is asked or lent it by one task at a time.
 
     Args:
         fd: A file descriptor of it, for reading and writing.
@@ -56,7 +56,6 @@ class Console:
     def __init__(self, fd: int, display: Display) -> None:
         self._fd = fd
         self._display = display
-        self._taken = threading.Lock()
         self._setting = threading.Lock()
         # Its modes before it was made raw, while it is; whether it is to be, as it is lent.
         self._modes: list[Any] | None = None
@@ -66,7 +65,7 @@ class Console:
         self._ready = False
 
     def ask(self, question: str, pointless: Callable[[], bool]) -> bool | None:
-        """Ask a question that is answered by yes or no, when the terminal is free.
+        """Ask a question that is answered by yes or no.
 
         Args:
             question: The question, in one line.
@@ -75,16 +74,11 @@ class Console:
         Returns:
             Whether the answer was yes; None if none was wanted in the end.
         """
-        while not self._taken.acquire(timeout=LOOK):
-            if pointless():
-                return None
         try:
             with self._display.held(self._aside):
                 return self._answer(question, pointless)
         except HUNG_UP:
             return False
-        finally:
-            self._taken.release()
 
     def _answer(self, question: str, pointless: Callable[[], bool]) -> bool | None:
         prompt = f"{question} [y/N] ".encode(errors="backslashreplace")
@@ -119,7 +113,7 @@ class Console:
         Raises:
             OSError: There is none for it.
         """
-        with self._taken, self._display.held(self._aside):
+        with self._display.held(self._aside):
             self._display.seen(task)
             ours, theirs = os.openpty()
             pump = _Pump(self._fd, ours, log, self._make_ready)

@@ -218,6 +218,19 @@ class Driver:
         """Let there be no other attempt of `task`. Called by its worker, likewise."""
         self._frontier.forgo(task)
 
+    def release(self, task: int, pool: int) -> None:
+        """Let `task` need no units of a pool any more. Called by its worker, likewise.
+
+        Args:
+            task: A task that runs.
+            pool: A pool of which it holds units.
+        """
+        with self._lock:
+            self._frontier.release(task, pool)
+            self.wants_worker = not self._idle
+            self._changed.notify()
+        self.on_change()
+
     def found_done(self, task: int) -> None:
         """Note that the running attempt of `task` found it done. Called by its worker, likewise."""
         self._found_done.add(task)

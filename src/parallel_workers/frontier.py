@@ -14,7 +14,7 @@ States
     DELAYED     an attempt has failed, and there will be another after some time. How long is for
                 the world outside to know: it says when that is over, by `wake`.
     RUNNING     the task is handed out: an attempt is under way, or about to be. The task holds
-                the units that it needs.
+                the units that it needs, until it ends or has no more need of them.
     SERVING     a service is up. For what waits for it, it has ended well; it holds nothing that
                 others could need, and ends when nobody needs it any more.
     SUCCEEDED   the last attempt ended well; for a gate, all its predecessors did.
@@ -325,6 +325,12 @@ class Frontier:
     def forgo(self, task: int) -> None:
         """Let a task that is RUNNING have no other attempt, however this one ends."""
         self._retries_left.pop(task, None)
+
+    def release(self, task: int, pool: int) -> None:
+        """Let a task that is RUNNING need no units of a pool any more, nor for another attempt."""
+        assert self._pools is not None
+        self._pools.release(task, pool)
+        self.ready = self._count_ready()
 
     def wake(self, task: int) -> None:
         """Let a task that is DELAYED be ready for its next attempt; any other is left alone."""

@@ -69,6 +69,7 @@ class Plan:
         services: Tasks that stay up until the last of those that wait for them has ended.
         questions: By task that somebody has to confirm, what is asked.
         consoles: Tasks that have the terminal, where there is one.
+        console: The pool of which those need the only unit; None where there is no terminal.
         timeouts: By task that calls a function, the seconds that an attempt may take; tasks that
             have no such limit are not in it.
         numbers: By number in the graph, the number here.
@@ -138,6 +139,7 @@ class Plan:
         self.services: set[int] = set()
         self.questions: dict[int, str] = {}
         self.consoles: set[int] = set()
+        self.console: int | None = None
         for old, definition in graph.definitions.items():
             task = numbers[old]
             self._read_retries(task, definition)
@@ -173,12 +175,16 @@ class Plan:
             _check_service(self.names[task], definition)
             self.services.add(task)
 
-    def have_console(self) -> None:
-        """Let no two tasks that have the terminal run at once, since there is one."""
-        for task in self.consoles:
-            self.needs[task] = {**self.needs.get(task, {}), len(self.pools): 1}
-        if self.consoles:
-            self.pools.append(("the console", 1))
+    def have_console(self, asked: Collection[int]) -> None:
+        """Let no two tasks use the terminal at once, since there is one: it is a pool.
+
+        Args:
+            asked: Tasks that a person is asked about there; they need it until they are confirmed.
+        """
+        self.console = len(self.pools)
+        self.pools.append(("the console", 1))
+        for task in self.consoles.union(asked):
+            self.needs[task] = {**self.needs.get(task, {}), self.console: 1}
 
     @cached_property
     def by_name(self) -> dict[str, int]:

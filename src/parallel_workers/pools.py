@@ -67,13 +67,12 @@ class Pools:
 
     def __init__(self, needs: Mapping[int, Needs], limits: Sequence[int]) -> None:
         self.free = list(limits)
-        queues: dict[tuple[tuple[int, int], ...], _Queue] = {}
-        self._queue_of = {
-            task: queues.setdefault(tuple(sorted(own.items())), _Queue(own))
-            for task, own in needs.items()
-        }
-        self._queues = list(queues.values())
+        self._by_needs: dict[tuple[tuple[int, int], ...], _Queue] = {}
+        self._queue_of = {task: self._queue_for(own) for task, own in needs.items()}
         self._kept_back: _Queue | None = None
+
+    def _queue_for(self, needs: Needs) -> _Queue:
+        return self._by_needs.setdefault(tuple(sorted(needs.items())), _Queue(needs))
 
     def __contains__(self, task: int) -> bool:
         """Whether `task` needs units at all."""
@@ -85,14 +84,15 @@ class Pools:
 
     def best(self) -> int | None:
         """Return the best of those waiting that could start now; None if none could."""
-        heads = [queue.tasks[0] for queue in self._queues if queue.tasks and self._fits(queue)]
+        queues = self._by_needs.values()
+        heads = [queue.tasks[0] for queue in queues if queue.tasks and self._fits(queue)]
         return min(heads, default=None)
 
     def ready(self) -> int:
         """Return how many of those waiting could start now if the others did not."""
         return sum(
             min(len(queue.tasks), *(self.free[pool] // n for pool, n in queue.needs.items()))
-            for queue in self._queues
+            for queue in self._by_needs.values()
             if queue.tasks and self._fits(queue)
         )
 
@@ -109,7 +109,7 @@ class Pools:
         taken.passed_over = 0
         if self._kept_back is taken:
             self._kept_back = None
-        for queue in self._queues:
+        for queue in self._by_needs.values():
             # A better one waits still: it did not fit.
             if queue.tasks and queue.tasks[0] < task and _overlap(queue.needs, taken.needs):
                 self._pass_over(queue)
@@ -121,9 +121,21 @@ class Pools:
             for pool, units in queue.needs.items():
                 self.free[pool] += units
 
+    def release(self, task: int, pool: int) -> None:
+        """Take back the units of a pool that a task holds, for it needs none of them any more.
+
+        Args:
+            task: A task that has been started; what else it needs it goes on to hold.
+            pool: A pool that it needs.
+        """
+        needs = self._queue_of.pop(task).needs
+        self.free[pool] += needs[pool]
+        if left := {other: units for other, units in needs.items() if other != pool}:
+            self._queue_of[task] = self._queue_for(left)
+
     def remove(self, tasks: Collection[int]) -> None:
         """Forget those of `tasks` that wait."""
-        for queue in self._queues:
+        for queue in self._by_needs.values():
             left = [task for task in queue.tasks if task not in tasks]
             if len(left) < len(queue.tasks):
                 queue.tasks = left
@@ -134,7 +146,7 @@ class Pools:
 
     def clear(self) -> None:
         """Forget all that wait."""
-        for queue in self._queues:
+        for queue in self._by_needs.values():
             queue.tasks.clear()
             queue.passed_over = 0
         self._kept_back = None

@@ -247,6 +247,39 @@ def test_questions_are_asked_one_after_the_other_and_once_for_all_attempts(
     assert terminal.written().count(b"Really?") == 2
 
 
+def test_questions_hold_up_one_worker_however_many_there_are(
+    tmp_path: Path, terminal: Keyboard
+) -> None:
+    asked = {"command": "true", "confirm": "Really?", "duration": 9}
+    chain = {"c1": "true", "c2": {"command": "touch c2.ran", "after": ["c1"]}}
+    write_work(tmp_path, {"a": asked, "b": asked, "c": asked, **chain})
+    with at(terminal.fd, tmp_path, "run", "-j2") as program:
+        program.wait_for("c2.ran")
+        for number in (1, 2, 3):
+            until(lambda: terminal.written().count(b"Really? [y/N]") == number)  # noqa: B023
+            terminal.press(b"y\r")
+        assert program.end().status == 0
+
+
+def test_a_task_that_was_confirmed_leaves_the_terminal_to_others(
+    tmp_path: Path, terminal: Keyboard
+) -> None:
+    wait = "until [ -e go ]; do sleep 0.01; done"
+    write_work(
+        tmp_path,
+        {
+            "a": {"command": wait, "confirm": "Really?", "duration": 9},
+            "b": task("touch go; read line; echo got $line"),
+        },
+    )
+    with at(terminal.fd, tmp_path, "run", "-j2") as program:
+        shows(terminal, "[y/N]")
+        terminal.press(b"y\r")
+        program.wait_for("go")
+        terminal.press(b"x\r")
+        assert program.end().status == 0
+
+
 def test_a_task_that_is_confirmed_may_have_the_terminal(tmp_path: Path, terminal: Keyboard) -> None:
     write_work(tmp_path, {"a": task("read line; echo got $line", confirm="Now?")})
     with at(terminal.fd, tmp_path, "run") as program:

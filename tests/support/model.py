@@ -123,7 +123,7 @@ class Model:
         self.passed_over.pop(taken, None)
         if taken == self.kept_back:
             self.kept_back = ()
-        for kind in dict.fromkeys(map(self.kind, self.needs)):
+        for kind in dict.fromkeys(filter(None, map(self.kind, self.needs))):
             waiting = {other for other in self.ready() if self.kind(other) == kind}
             common = {pool for pool, _ in kind} & {pool for pool, _ in taken}
             if kind != taken and waiting and min(waiting) < task and common:
@@ -177,6 +177,10 @@ class Model:
         if not self.may_start(task):
             self.outcome[task] = "failed" if self.attempts[task] else "skipped"
         self.skip_what_cannot_run()
+
+    def release(self, task: int, pool: int) -> None:
+        left = {other: units for other, units in self.needs[task].items() if other != pool}
+        self.needs = {**self.needs, task: left}
 
     def stop(self) -> None:
         if not self.stopped:

@@ -91,8 +91,8 @@ def conduct(
     terminal = find_terminal(fd, os.environ)
     style = choose_style(sys.stdout.encoding, terminal, os.environ)
     progress = Progress(out, style, terminal)
-    console = None if events_only else console_for(plan, fd, progress)
     asked = {} if terms.yes else plan.questions
+    console = None if events_only else console_for(plan, asked, fd, progress)
     parked = {} if terms.yes or console is not None else unconfirmed(plan, keeping.done)
     summary = Summary(rerun)
     passed = () if jobserver is None else jobserver.passed
