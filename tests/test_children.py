@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -214,21 +214,31 @@ def test_sessions_are_told_apart_whatever_their_programs_are_called(
     children.wait(pid, None)
 
 
+def count_looks(
+    monkeypatch: pytest.MonkeyPatch, others: Sequence[threading.Thread]
+) -> list[threading.Thread]:
+    """Return a list that gets who looks at the sessions: this thread or one of some others."""
+    looks: list[threading.Thread] = []
+    counted = {threading.current_thread(), *others}
+
+    def look() -> dict[int, set[int]]:
+        if threading.current_thread() in counted:
+            looks.append(threading.current_thread())
+        return groups_by_session()
+
+    monkeypatch.setattr("parallel_workers.children.groups_by_session", look)
+    return looks
+
+
 def test_many_threads_share_one_look_at_the_sessions(
     children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looks are counted, since time would say nothing on a busy machine."""
     pids = [spawn(children, tmp_path, "trap '' TERM; sleep 60") for _ in range(40)]
-    looks: list[float] = []
-
-    def look() -> dict[int, set[int]]:
-        looks.append(time.monotonic())
-        return groups_by_session()
-
-    monkeypatch.setattr("parallel_workers.children.groups_by_session", look)
+    waiters = [threading.Thread(target=children.wait, args=(pid, None)) for pid in pids]
+    looks = count_looks(monkeypatch, waiters)
     children.tell_all(signal.SIGKILL)
     assert len(looks) == 1
-    waiters = [threading.Thread(target=children.wait, args=(pid, None)) for pid in pids]
     for waiter in waiters:
         waiter.start()
     for waiter in waiters:
@@ -358,13 +368,7 @@ def test_many_children_are_told_to_end_by_one_look_and_one_thread(
     children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pids = [spawn(children, tmp_path, "exec sleep 60") for _ in range(40)]
-    looks: list[float] = []
-
-    def look() -> dict[int, set[int]]:
-        looks.append(time.monotonic())
-        return groups_by_session()
-
-    monkeypatch.setattr("parallel_workers.children.groups_by_session", look)
+    looks = count_looks(monkeypatch, [])
     until(lambda: not _killers())
     children.end(*pids)
     assert len(looks) == 1

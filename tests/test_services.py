@@ -221,6 +221,31 @@ def test_a_service_that_nobody_needs_in_this_run_does_not_start(tmp_path: Path) 
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_service_does_not_start_for_what_a_failure_keeps_from_running(tmp_path: Path) -> None:
+    tasks = {
+        "fails": {"command": "exit 1", "duration": 9},
+        "db": {"command": "touch ran; " + STAYS, "service": {"ready": "true"}},
+        "test": {"command": "true", "after": ["db", "fails"]},
+    }
+    write_work(tmp_path, tasks)
+    ended = run(tmp_path, "run", "-k", "-j1")
+    assert (ended.status, "1 failed, 2 skipped in" in ended.output) == (1, True)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_service_does_not_start_for_what_nobody_confirms(tmp_path: Path) -> None:
+    tasks = {
+        "db": {"command": "touch ran; " + STAYS, "service": {"ready": "true"}},
+        "drop": {"command": "true", "after": ["db"], "confirm": "Drop all tables?"},
+    }
+    write_work(tmp_path, tasks)
+    ended = run(tmp_path, "run")
+    assert (ended.status, "1 skipped, 1 parked in" in ended.output) == (4, True)
+    assert not (tmp_path / "ran").exists()
+    assert run(tmp_path, "run", "--resume", "--yes").status == 0
+    assert (tmp_path / "ran").exists()
+
+
 def test_what_goes_on_with_a_run_has_its_services_again(tmp_path: Path) -> None:
     tasks = {
         "db": {"command": "echo x >> ran; echo up; " + STAYS, "service": {"log": "up"}},

@@ -26,16 +26,21 @@ States
 One rule for edges
     Every end, however it came, counts down the successors, and marks them (by a cause) if it was
     not well. At zero a task is ready, or skipped if it is marked; a gate ends at once, well or
-    not. A skip is an end like any other, so that it travels on by the same rule. A task that is
-    *forgiven* its failures ends well even so, for all but itself; a task that runs *always* is
-    never marked by that. A task that is *parked* is marked from the beginning, by itself:
-    it and what is behind it are skipped when it would be ready, and that is no failure.
+    not, and passes on a mark when it gets it. A skip is an end like any other, and travels on by
+    the same rule. A task that is *forgiven* its failures ends well even so, for all but itself; a
+    task that runs *always* is never marked by that. A task that is *parked* is marked from the
+    beginning, by itself: it and what is behind it are skipped when it would be ready, and that is
+    no failure.
 
 Services
     The *users* of a service are the tasks that wait for it, directly or by gates alone. When the
     last of them has ended, the service is told to end (`unneeded`), and has succeeded when it has.
     One that ends without having been told has failed: its users are marked, and those that were
     ready or to be tried again end with it. What runs may end in its own time.
+
+    A service of which no user will run, since each that has not ended is marked, or is a service of
+    which that is true, does not start. It is *needless*, and skipped; its users end as they would
+    without it.
 
 Stop
     An interrupt stops the frontier from outside. Then nothing starts any more: what has not ended
@@ -186,6 +191,13 @@ class Frontier:
             for user in users:
                 self._used.setdefault(user, []).append(service)
         self._users_left = {service: len(users) for service, users in self._users.items()}
+        # Services that have become ready, or of which a user was marked, since somebody last looked
+        # whether they are still needed.
+        self._doubtful: list[int] = []
+        # By service of which no user will run, the task that is why.
+        self._unused: dict[int, int] = {}
+        # Those that did not start for that.
+        self._needless: set[int] = set()
         self._begin_with(done)
 
     @classmethod
@@ -234,6 +246,8 @@ class Frontier:
                     pools.add(task)
             ready = [task for task in ready if task not in pools]
         self._in_order.extend(ready)
+        # Users may be parked.
+        self._doubtful += self._users
         for task in done:
             self._end(task, SUCCEEDED)
             # Its predecessors may yet run and count it down, but never to zero.
@@ -454,6 +468,8 @@ class Frontier:
         if task in self._to_be_delayed:
             self._states[task] = DELAYED
             self.to_wake.append(task)
+            if task in self._users:
+                self._doubtful.append(task)
         else:
             self._states[task] = WAITING
             self._make_ready(task)
@@ -491,11 +507,45 @@ class Frontier:
                     ends.append(successor)
                 else:
                     self._make_ready(successor)
+        if self._doubtful:
+            self._drop_needless()
+
+    def _drop_needless(self) -> None:
+        """End the services that are yet to start, and that nobody will use."""
+        doubtful, self._doubtful = self._doubtful, []
+        ends: dict[int, None] = {}
+        for service in doubtful:  # grows while it is walked
+            reason = self._why_unused(service)
+            if reason is None:
+                continue
+            if service not in self._unused:
+                self._unused[service] = reason
+                doubtful += self._used.get(service, ())
+            if self.state_of(service) in (READY, DELAYED) and not self.is_parked(service):
+                self._mark(service, reason)
+                ends[service] = None
+        self._needless.update(ends)
+        self._take_out(ends)
+        for service in ends:
+            self._end_unstarted(service)
+        self._propagate(list(ends))
+
+    def _why_unused(self, service: int) -> int | None:
+        """Return the task that is why no user of a service will run; None if one may."""
+        left = [user for user in self._users[service] if self._states[user] < SUCCEEDED]
+        reasons = [self.cause.get(user, self._unused.get(user)) for user in left]
+        return reasons[0] if reasons and None not in reasons else None
 
     def _mark(self, number: int, reason: int) -> None:
-        # What would not have been reached is not skipped for being parked.
-        if number not in self.cause or self.is_parked(number):
+        marked = [number]
+        for number in marked:  # grows while it is walked
+            # What would not have been reached is not skipped for being parked.
+            if number in self.cause and not self.is_parked(number):
+                continue
             self.cause[number] = reason
+            self._doubtful += self._used.get(number, ())
+            if number >= self._tasks:
+                marked += [each for each in self._successors[number] if each not in self._always]
 
     def _reason(self, number: int) -> int | None:
         """Return the task that is why `number` did not end well; None for a stop."""
@@ -503,9 +553,15 @@ class Frontier:
 
     def _ended_well(self, number: int) -> bool:
         state = self._states[number]
-        return state in (SERVING, SUCCEEDED) or (state == FAILED and number in self._forgiven)
+        return (
+            state in (SERVING, SUCCEEDED)
+            or (state == FAILED and number in self._forgiven)
+            or number in self._needless
+        )
 
     def _make_ready(self, task: int) -> None:
+        if task in self._users:
+            self._doubtful.append(task)
         if self._pools is not None and task in self._pools:
             self._pools.add(task)
         else:

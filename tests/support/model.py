@@ -28,6 +28,7 @@ class Model:
     asleep: set[int] = field(default_factory=set)
     serving: set[int] = field(default_factory=set)
     served: set[int] = field(default_factory=set)
+    needless: set[int] = field(default_factory=set)
     attempts: dict[int, int] = field(default_factory=dict)
     failures: int = 0
     stopped: bool = False
@@ -36,6 +37,7 @@ class Model:
     kept_back: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
+        self.kinds = dict.fromkeys(map(self.kind, self.needs))
         self.skip_what_cannot_run()
 
     def has_ended(self, task: int) -> bool:
@@ -51,6 +53,26 @@ class Model:
     def is_needed(self, service: int) -> bool:
         return any(user not in self.outcome for user in self.users(service))
 
+    def is_needless(self, service: int) -> bool:
+        """Whether it has users that have not ended, and none of them will run."""
+        left = {user for user in self.users(service) if user not in self.outcome}
+        return bool(left) and all(self.is_lost(user) for user in left)
+
+    def is_lost(self, user: int) -> bool:
+        """Whether a task that is yet to start never will, for what is before or behind it."""
+        if user in self.running | self.serving:
+            return False
+        if user in self.parked or user in self.always:
+            return user in self.parked
+        return (
+            self.is_doomed(user)
+            or any(
+                self.has_ended(other) and not self.ended_well(other)
+                for other in self.predecessors[user]
+            )
+            or (user in self.services and self.is_needless(user))
+        )
+
     def is_doomed(self, task: int) -> bool:
         """Whether a service that it needs was up, and has died."""
         return task not in self.always and any(
@@ -61,7 +83,7 @@ class Model:
     def ended_well(self, task: int) -> bool:
         outcome = self.outcome.get(task)
         return (
-            task in self.serving
+            task in self.serving | self.needless
             or outcome == "succeeded"
             or (outcome == "failed" and task in self.forgiven)
         )
@@ -123,7 +145,7 @@ class Model:
         self.passed_over.pop(taken, None)
         if taken == self.kept_back:
             self.kept_back = ()
-        for kind in dict.fromkeys(filter(None, map(self.kind, self.needs))):
+        for kind in self.kinds:
             waiting = {other for other in self.ready() if self.kind(other) == kind}
             common = {pool for pool, _ in kind} & {pool for pool, _ in taken}
             if kind != taken and waiting and min(waiting) < task and common:
@@ -181,6 +203,7 @@ class Model:
     def release(self, task: int, pool: int) -> None:
         left = {other: units for other, units in self.needs[task].items() if other != pool}
         self.needs = {**self.needs, task: left}
+        self.kinds[self.kind(task)] = None
 
     def stop(self) -> None:
         if not self.stopped:
@@ -206,6 +229,15 @@ class Model:
                 all_ended = all(self.has_ended(other) for other in before)
                 all_well = all(self.ended_well(other) for other in before) or task in self.always
                 begun = task in self.outcome or task in self.running or task in self.serving
-                if not begun and all_ended and (not all_well or task in self.parked):
-                    self.outcome[task] = "skipped" if not all_well else "parked"
+                if begun or not all_ended:
+                    continue
+                if all_well and task in self.services - self.parked and self.is_needless(task):
+                    self.needless.add(task)
+                if all_well and task in self.parked:
+                    self.outcome[task] = "parked"
+                    changed = True
+                    continue
+                if not all_well or task in self.needless:
+                    self.asleep.discard(task)
+                    self.outcome[task] = "failed" if self.attempts.get(task) else "skipped"
                     changed = True
