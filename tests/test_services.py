@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from parallel_workers import Outcome, RunFailed, WorkGraph
+from parallel_workers.events import Event, TaskEnded
+from parallel_workers.executors.worker_process import Result, WorkerProcess
 from parallel_workers.starting import EXECUTORS
+from tests.support import work
 from tests.support.program import run, run_directory, started, until, write_work
 
 STAYS = "exec sleep 600"
@@ -483,6 +486,36 @@ def test_a_service_that_dies_fails_wherever_functions_run(place: str) -> None:
         graph.run(on=place)
     assert failed.value.run.tasks["db"].outcome is Outcome.FAILED
     assert failed.value.run.tasks["use"].outcome is Outcome.SKIPPED
+
+
+def test_what_waits_for_a_process_that_boots_does_not_begin_when_a_service_has_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used, begun, go = (str(tmp_path / name) for name in ("used", "begun", "go"))
+    says_ready, booted = WorkerProcess.says_ready, []
+
+    def say_late(worker: WorkerProcess, result: Result) -> str | None:
+        until(lambda: not booted or Path(go).exists())
+        booted.append(worker)
+        return says_ready(worker, result)
+
+    def hear(events: list[Event]) -> None:
+        if any(isinstance(event, TaskEnded) and event.task == "db" for event in events):
+            Path(go).touch()
+
+    monkeypatch.setattr(WorkerProcess, "says_ready", say_late)
+    graph = WorkGraph()
+    serve = f"echo up; until [ -e {used} ]; do sleep 0.01; done"
+    db = graph.add("db", command=serve, service={"log": "up"})
+    graph.add("first", work.note_and_wait, used, go, after=[db])
+    graph.add("second", work.write_down, begun, "second", after=[db])
+    run = graph.run(on="processes", jobs=2, keep_going=True, listen=hear, check=False)
+    assert [run.tasks[name].outcome for name in ("db", "first", "second")] == [
+        Outcome.FAILED,
+        Outcome.SUCCEEDED,
+        Outcome.SKIPPED,
+    ]
+    assert not Path(begun).exists()
 
 
 def test_a_cancelled_run_ends_its_services(tmp_path: Path, place: str) -> None:

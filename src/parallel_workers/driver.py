@@ -99,6 +99,8 @@ class Driver:
         failures: How many attempts of a task have failed; those with none are not in it.
         wants_worker: Whether, when somebody last looked, something was ready that no worker was
             coming for.
+        recalls: How often what was handed out and not begun was called back: by a stop, when the
+            run comes to be closing, and when a service has died.
         over: Set when every task has its outcome.
         supervisor: Who is told of services; None where there are none.
         parked: By task that the frontier began with as parked, why it is.
@@ -128,6 +130,7 @@ class Driver:
         self.errors: dict[int, BaseException] = {}
         self.failures: dict[int, int] = {}
         self.wants_worker = False
+        self.recalls = 0
         self.over = threading.Event()
         self.on_change: Callable[[], object] = _nobody_waits
         self.supervisor: Supervisor | None = None
@@ -155,6 +158,7 @@ class Driver:
         self._events: list[Event] = []
         # By task handed out whose start has not been told, who has it; only where somebody listens.
         self._untold: dict[int, int] = {}
+        self._closed = False
         self._delivering = threading.Lock()
         self._epoch = time.time() - clock()
 
@@ -257,7 +261,7 @@ class Driver:
                 self._heed_closing()
             elif died:
                 # What needs it was handed out to run while it is up.
-                self._empty_hands()
+                self._recall()
             self._heed_services()
             if not self._frontier.unfinished:
                 self._end()
@@ -393,7 +397,7 @@ class Driver:
         """
         with self._lock:
             self._frontier.stop()
-            self._empty_hands()
+            self._recall()
             self._tell_unstarted()
             if not self._frontier.unfinished:
                 self._end()
@@ -477,14 +481,16 @@ class Driver:
         frontier.unneeded.clear()
 
     def _heed_closing(self) -> None:
-        """Take back what lies in hands, and tell of what is under way if a failure closes the run.
+        """Call back what has not begun, and tell of what is under way if a failure closes the run.
 
         From then on nothing comes to be under way but what runs always.
         """
-        self._empty_hands()
-        on_failure, self.on_failure = self.on_failure, None
-        if on_failure is not None and not self._frontier.stopped:
-            on_failure([task for task in self.running() if task not in self.plan.always])
+        if self._closed:
+            return
+        self._closed = True
+        self._recall()
+        if self.on_failure is not None and not self._frontier.stopped:
+            self.on_failure([task for task in self.running() if task not in self.plan.always])
 
     def _set_alarms(self) -> None:
         """See to it that what was delayed is woken: at once, where nothing can wait for that."""
@@ -530,7 +536,9 @@ class Driver:
                 unseen.append(hand.ended.popleft())
         return unseen
 
-    def _empty_hands(self) -> None:
+    def _recall(self) -> None:
+        """Take back what lies in hands; executors that took more than begins look at the number."""
+        self.recalls += 1
         for hand in self._hands:
             with contextlib.suppress(IndexError):
                 while True:

@@ -23,8 +23,8 @@ elsewhere
     tells when it comes back (`attempts.in_time`). Commands have their limits in their bodies.
 
 Then it tells the driver, by `take`: the task where it succeeded, else what `failed` gave for it.
-What it took and has not begun when `driver.stopped` is set, or `driver.closing` comes to be, goes
-to `driver.take_back`. When `on_change` was called, it takes once more, even with no room: that
+What it took and has not begun when `driver.recalls` comes to be another number goes to
+`driver.take_back`. When `on_change` was called, it takes once more, even with no room: that
 tells the listeners what a stop has ended. When `driver.over` is set after a `take`, there is
 nothing more to do.
 """

@@ -116,7 +116,7 @@ class Processes:
         self._only_functions = None not in driver.plan.functions
         self._typical = 2 * AHEAD
         self._cancelled: set[int] = set()
-        self._closing = False
+        self._recalls = 0
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
@@ -196,14 +196,16 @@ class Processes:
             # It may let go what has not begun; nothing is to be taken before that.
             driver.take(ended, 0)
             ended = []
-        if driver.stopped or driver.closing is not self._closing:
-            self._closing = driver.closing
+        # What is cancelled was called back before, if it had not begun.
+        cancelled = frozenset(self._cancelled)
+        if driver.recalls != self._recalls:
+            self._recalls = driver.recalls
             self._take_back_all()
         started = driver.take(ended, self._room(), ahead=not self._only_functions)
         self._under_way += len(started)
         self._queue(started)
-        if self._closing:
-            self._kill_cancelled()
+        if cancelled:
+            self._kill_workers_of(cancelled)
         return not driver.over.is_set()
 
     def _room(self) -> int:
@@ -255,10 +257,10 @@ class Processes:
             self._under_way -= len(tasks)
             self._driver.take_back(tasks)
 
-    def _kill_cancelled(self) -> None:
-        """Kill workers whose task is to be cancelled; what had not begun was taken back before."""
+    def _kill_workers_of(self, cancelled: Collection[int]) -> None:
+        """Kill workers whose task is to be cancelled."""
         for worker in self._workers:
-            if not self._cancelled.isdisjoint(worker.given) and worker.ending is None:
+            if any(task in cancelled for task in worker.given) and worker.ending is None:
                 worker.ending = Cancelled("cancelled")
                 worker.kill()
 
