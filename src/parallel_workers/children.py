@@ -68,7 +68,7 @@ class Ended(NamedTuple):
     Attributes:
         status: Its exit status, or minus the number of the signal that ended it.
         timed_out: Whether it was the time limit that ended it.
-        cancelled: Whether it was told to end by `Children.end`.
+        cancelled: Whether somebody told it to end by `Children.end`.
         cpu: Seconds that processors worked for it, and for what it waited for.
         memory: The most bytes of memory that it, or one of those, had; None if that is unknown,
             as it is where it was less than this process has had.
@@ -198,14 +198,14 @@ class Children:
             timeout: After how many seconds by `clock` it is ended, with its whole session; None
                 for never.
         """
-        timed_out = timeout is not None and not _ends_within(pid, timeout, self.clock)
-        if timed_out:
-            self._end(pid)
+        timed_out = False
+        if timeout is not None and not _ends_within(pid, timeout, self.clock):
+            timed_out = bool(self.end(pid))
         else:
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
-            cancelled = pid in self._deadlines
-            ending = self.ending or cancelled
+            alone = pid in self._deadlines
+            ending = self.ending or alone
             if not ending:
                 del self._alive[pid]
         if ending:
@@ -221,16 +221,23 @@ class Children:
         _, status, usage = os.wait4(pid, 0)
         cpu = usage.ru_utime + usage.ru_stime
         return Ended(
-            os.waitstatus_to_exitcode(status), timed_out, cancelled, cpu, _memory_of(usage)
+            os.waitstatus_to_exitcode(status),
+            timed_out,
+            alone and not timed_out,
+            cpu,
+            _memory_of(usage),
         )
 
-    def end(self, *pids: int) -> None:
+    def end(self, *pids: int) -> list[int]:
         """End children with their whole sessions: ask now, kill after the grace; return at once.
 
         Any thread may call this, and more than once. A child that has ended is left alone.
 
         Args:
             pids: What `spawn` returned for them.
+
+        Returns:
+            Those of them that are ended by this.
         """
         with self._lock:
             # Not yet reaped, or they would not be among these.
@@ -240,6 +247,7 @@ class Children:
         if told:
             self._signal(told, signal.SIGTERM)
             self._see_to_killing()
+        return told
 
     def tell_all(self, signum: signal.Signals) -> None:
         """Send a signal to all sessions, and to those of children that are being started.
@@ -306,15 +314,6 @@ class Children:
                 self._less_to_kill.wait(max(PAUSE, min(self._deadlines.values()) - now))
             self._kills = False
         return []
-
-    def _end(self, leader: int) -> None:
-        """End all processes of a session: ask, wait, and kill what is left."""
-        _signal_groups(self._sessions().get(leader, set()) | {leader}, signal.SIGTERM)
-        deadline = self.clock() + self.grace
-        while groups := self._sessions().get(leader):
-            if self.clock() >= deadline:
-                _signal_groups(groups | {leader}, signal.SIGKILL)
-            time.sleep(PAUSE)
 
     def _sessions(self) -> Mapping[int, set[int]]:
         """Return the sessions in which a process is left, as they are now, with their groups."""
