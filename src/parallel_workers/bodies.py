@@ -75,6 +75,9 @@ def command_bodies(
                 return None
             outputs.forget(task)
         command = _prepare(plan, task, commands[task], passed)
+        if task in questions or definition.console:
+            # What the person at the terminal has to know by then.
+            driver.wait_until_told()
         if task in questions and task not in confirmed:
             try:
                 runner.confirm(command, number, questions[task], partial(_pointless, driver, task))

@@ -2,7 +2,8 @@
 
 Workers pull: each comes back with what it did and waits here until there is something to do. What
 happened goes to the listeners in batches and in order, by whichever thread finds nobody else at it;
-the others go on with their work, so that a slow terminal holds up one worker and not all.
+the others go on with their work. So a slow listener holds up one worker and not all, or none where
+a thread of its own delivers (`on_events`).
 
 Facts are columns, a list each with an item for every task. A worker writes what it knows of its
 own task without the lock, and nobody reads it before the worker has told of that end by a step.
@@ -106,6 +107,8 @@ class Driver:
         parked: By task that the frontier began with as parked, why it is.
         on_failure: Called once, with the lock held, when a failure lets nothing new start: with
             the tasks under way that do not run always; None for nobody.
+        on_events: Called when there is something to tell, by whoever would tell it otherwise; it
+            sees to it that `deliver` is called soon. None for nobody.
         on_change: Called by whoever else than a worker changes what can start: by a stop, and when
             the delay of an attempt is over. An executor that waits elsewhere than in `step` is
             woken by it, to take back what has not begun, to take what has become ready, and to
@@ -136,6 +139,7 @@ class Driver:
         self.supervisor: Supervisor | None = None
         self.parked: Mapping[int, NotConfirmed] = {}
         self.on_failure: Callable[[list[int]], object] | None = None
+        self.on_events: Callable[[], object] | None = None
         self._frontier = frontier
         self._found_done: set[int] = set()
         self._up: set[int] = set()
@@ -666,6 +670,13 @@ class Driver:
             self._changed.notify_all()
 
     def _deliver(self) -> None:
+        if self.on_events is None:
+            self.deliver()
+        else:
+            self.on_events()
+
+    def deliver(self) -> None:
+        """Tell the listeners what has happened, unless another thread is at it."""
         # Whoever comes while another delivers leaves its events to that one, which looks again
         # after it has let go: none is left behind, and none overtakes another.
         while self._events and self._delivering.acquire(blocking=False):

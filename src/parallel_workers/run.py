@@ -30,7 +30,8 @@ from parallel_workers.wording import at_most, plural, shorten, suggestion
 
 if TYPE_CHECKING:
     from parallel_workers.capture import TaskOutput
-    from parallel_workers.starting import Commands, Shield
+    from parallel_workers.shield import Shield
+    from parallel_workers.starting import Commands
 
 T = TypeVar("T")
 
@@ -336,7 +337,8 @@ class Run:
             # Nothing is left to be done: a warning may be an error to whoever is warned.
             _warn(told)
             for shield in self._shields:
-                shield.warn()
+                if shield.trouble is not None:
+                    warnings.warn(shield.trouble, stacklevel=4)
         return True
 
     def cancel(self) -> None:

@@ -8,9 +8,8 @@ import os
 import signal
 import threading
 import time
-import warnings
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -26,7 +25,7 @@ from parallel_workers.cores import usable_cores
 from parallel_workers.driver import Driver
 from parallel_workers.durations import parse_duration
 from parallel_workers.errors import GraphError, UsageError
-from parallel_workers.events import Event, Listener, Outcome
+from parallel_workers.events import Listener, Outcome
 from parallel_workers.executors import Executor, Workers
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import Keep, Listen, Output, WorkGraph
@@ -35,8 +34,9 @@ from parallel_workers.outputs import Outputs
 from parallel_workers.plan import Plan
 from parallel_workers.policy import most_failures, unconfirmed
 from parallel_workers.run import Beginning, Run
+from parallel_workers.shield import Shield
 from parallel_workers.state import new_passing_run, remove_run, run_id
-from parallel_workers.wording import at_most, one_line, plural, shorten, shown, suggestion
+from parallel_workers.wording import at_most, plural, shorten, shown, suggestion
 
 if TYPE_CHECKING:
     from parallel_workers.capture import Capture
@@ -89,7 +89,7 @@ def prepare(
     plan = graph.compiled()
     # Before anything is recorded: a run that cannot begin is none.
     _check_bodies(plan)
-    shields = [] if listen is None else [Shield(listen)]
+    shields = [] if listen is None else [_shielded(listen)]
     beginning = _beginning(plan, jobs, journal, resume=resume)
     parked = {} if yes else unconfirmed(plan, beginning.done)
     frontier = Frontier.of(plan, parked=parked, most_failures=most, done=beginning.done)
@@ -301,33 +301,8 @@ def _end_at_exit(children: Children) -> None:
     children.tell_all(signal.SIGKILL)
 
 
-class Shield:
-    """Keeps a user's listener from ending a worker by what it raises; it is not told again then.
-
-    Args:
-        listen: The listener.
-
-    Attributes:
-        error: What it raised.
-    """
-
-    def __init__(self, listen: Listen) -> None:
-        self._listen = listen
-        self.error: BaseException | None = None
-
-    def __call__(self, events: Sequence[Event]) -> None:
-        """Tell the listener."""
-        if self.error is None:
-            try:
-                self._listen(list(events))
-            except BaseException as error:  # whatever it is, the run goes on
-                self.error = error
-
-    def warn(self) -> None:
-        """Warn if the listener has raised something."""
-        if self.error is not None:
-            what = one_line(f"{type(self.error).__name__}: {self.error}")
-            warnings.warn(f"listen= was told no more, since it raised {what}", stacklevel=5)
+def _shielded(listen: Listen) -> Shield:
+    return Shield(lambda events: listen(list(events)), "listen=")
 
 
 def executor_for(on: Place) -> Executor:

@@ -211,7 +211,7 @@ def crowded(tmp_path: Path) -> Callable[[int], list[str]]:
 @needs_root
 @pytest.mark.program("setpriv")
 @pytest.mark.program("prlimit")
-@pytest.mark.parametrize(("jobs", "most"), [("0", 9), ("2", 6), ("1", 4)])
+@pytest.mark.parametrize(("jobs", "most"), [("0", 9), ("2", 6), ("1", 5)])
 def test_where_there_is_no_room_for_a_process_the_run_waits_for_it(
     tmp_path: Path, crowded: Callable[[int], list[str]], jobs: str, most: int
 ) -> None:
@@ -333,3 +333,34 @@ def test_no_room_for_any_log_is_an_error_before_anything_runs(tmp_path: Path, fu
     assert (ended.status, ended.output) == (2, "")
     assert f"nothing can be written to {full}: No space left on device" in ended.errors
     assert not (tmp_path / "ran").exists()
+
+
+FAULT = """
+from parallel_workers.reports import {module}
+def fail(*arguments):
+    raise LookupError("a fault of ours")
+{module}.{what} = fail
+"""
+
+
+@pytest.mark.parametrize(
+    ("who", "module", "what"),
+    [
+        ("the file of events", "ndjson", "EventLines._fields"),
+        ("the terminal", "progress", "Progress._tell_ended"),
+        ("the summary", "summary", "Summary._note_no_success"),
+    ],
+)
+def test_a_fault_of_ours_in_telling_is_told_and_costs_no_task(
+    tmp_path: Path, who: str, module: str, what: str
+) -> None:
+    (tmp_path / "faulty").mkdir()
+    (tmp_path / "faulty" / "sitecustomize.py").write_text(FAULT.format(module=module, what=what))
+    path = os.pathsep.join([str(tmp_path / "faulty"), os.environ.get("PYTHONPATH", "")])
+    write_work(tmp_path, {"a": GOOD, "b": {"command": GOOD, "done-if": "test -e ran"}})
+    words = ("run", "-j1", "--events", "events")
+    ended = run(tmp_path, *words, env={"PYTHONPATH": path})
+    trouble = f"{who} was told no more, since it raised LookupError: a fault of ours"
+    assert (ended.status, ended.errors) == (3, f"warning: {trouble}\n")
+    assert (tmp_path / "ran").read_text() == "good\n"
+    assert "2 cached in" in run(tmp_path, "run", "--resume").output

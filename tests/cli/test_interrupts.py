@@ -347,12 +347,9 @@ def outcomes(directory: Path) -> tuple[str, dict[str, str]]:
     return shown["outcome"], {task["name"]: task["outcome"] for task in shown["tasks"]}
 
 
-def wait_until_held_up(directory: Path, reader: int | socket.socket) -> None:
-    """Wait until nobody reads what one worker writes; another is at work meanwhile.
-
-    The one that writes may hold the task that it has taken, so either can be the other's.
-    """
-    until(lambda: any((directory / name).exists() for name in ("a.up", "b.up")))
+def wait_until_held_up(program: Running, reader: int | socket.socket) -> None:
+    """Wait until nobody reads what the run tells; workers go on meanwhile."""
+    program.wait_for("a.up", "b.up")
     until(lambda: select.select([reader], [], [], 0)[0] != [])
 
 
@@ -363,7 +360,7 @@ def test_an_interrupt_ends_a_run_whose_output_nobody_takes(
     write_work(tmp_path, LOUD)
     reader, writer = os.pipe()
     with started(tmp_path, "run", "-j", "3", "--grace", "0.2", stdout=writer) as program:
-        wait_until_held_up(tmp_path, reader)
+        wait_until_held_up(program, reader)
         program.send(signum)
         ended = program.end()
         assert program.left_behind() == []
@@ -380,7 +377,7 @@ def test_an_interrupt_ends_a_run_of_which_nobody_reads_anything(tmp_path: Path) 
     with started(
         tmp_path, "run", "-j", "3", "--grace", "0.2", stdout=writer, stderr=writer
     ) as program:
-        wait_until_held_up(tmp_path, reader)
+        wait_until_held_up(program, reader)
         program.send(signal.SIGTERM)
         assert program.end().status == 143
     os.close(reader)
@@ -399,7 +396,7 @@ def test_an_interrupt_ends_a_run_that_is_stuck_for_good_with_its_journal_closed(
         writer,
         started(tmp_path, "run", "-j", "3", "--grace", "0.2", stdout=writer) as program,
     ):
-        wait_until_held_up(tmp_path, reader)
+        wait_until_held_up(program, reader)
         program.send(signal.SIGTERM)
         ended = program.end()
         assert program.left_behind() == []
@@ -421,7 +418,7 @@ def test_an_interrupt_ends_a_run_whose_events_nobody_takes_and_all_is_recorded(
     ) as program:
         os.close(writer)
         program.wait_for("a.up")
-        until(lambda: _holds(reader) > 60_000)
+        until(lambda: _holds(reader) > MANY)
         program.send(signal.SIGTERM)
         ended = program.end()
         assert program.left_behind() == []
@@ -445,12 +442,16 @@ def test_an_interrupt_ends_a_run_that_cannot_begin_to_tell(tmp_path: Path) -> No
         tmp_path, "run", "--resume", "--events", f"/dev/fd/{writer}", pass_fds=[writer]
     ) as program:
         os.close(writer)
-        until(lambda: _holds(reader) > 60_000)
+        until(lambda: _holds(reader) > MANY)
         program.send(signal.SIGTERM)
         ended = program.end()
     os.close(reader)
     assert ended.status == 143
     assert outcomes(tmp_path)[0] == "cancelled"
+
+
+MANY = 30_000
+"""Bytes that a full pipe may hold: what does not fit into the rest of a page begins another."""
 
 
 def _holds(pipe: int) -> int:

@@ -9,9 +9,9 @@ signal kills at once; another SIGTERM or SIGHUP does not, since those come twice
 a hurry: timeout(1) sends its signal to us and to our group, a terminal that is closed and its shell
 both send SIGHUP.
 Each worker still comes back with what its child did, so that every task has its outcome. A
-handler does nothing but put the signal into the queue that this thread waits on. Where a worker
-does not come back, since it tells of its task and whoever reads what we write has stopped to read,
-that reader is given up once children have been killed; if even this does not help, the run is left.
+handler does nothing but put the signal into the queue that this thread waits on. Where the end of
+the run is not told, since whoever reads what we write has stopped to read, that reader is given up
+once children have been killed; if even this does not help, the run is left.
 
 Ctrl-Z. Children do not hear it, since they have no terminal. They are stopped first, and we then as
 if nobody had heard the signal, so that the shell sees what it waits for. SIGCONT lets all go on.

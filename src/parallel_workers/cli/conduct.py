@@ -12,6 +12,7 @@ from parallel_workers.cli.attend import Attendant
 from parallel_workers.cli.keeping import Keeping
 from parallel_workers.cli.terminal import console_for
 from parallel_workers.commands import CommandRunner, CommandText
+from parallel_workers.courier import Courier
 from parallel_workers.driver import Driver
 from parallel_workers.errors import UsageError
 from parallel_workers.events import Listener, Outcome
@@ -28,6 +29,7 @@ from parallel_workers.reports.progress import Progress
 from parallel_workers.reports.style import choose_style
 from parallel_workers.reports.summary import Summary
 from parallel_workers.reports.terminal import find_terminal
+from parallel_workers.shield import Shield
 
 if TYPE_CHECKING:
     from parallel_workers.jobserver import Jobserver
@@ -103,7 +105,8 @@ def conduct(
     frontier = Frontier.of(
         plan, parked=parked, most_failures=terms.most_failures, done=keeping.done
     )
-    listeners = _listeners(keeping, events, [progress, summary, attendant.listen])
+    shields = _shields(keeping, events, progress, summary)
+    listeners: list[Listener] = [*shields, attendant.listen]
     driver = Driver(plan, frontier, terms.jobs, listeners, keeping.done, keeping.earlier)
     env = _environment(keeping, guardian, jobserver)
     runner = CommandRunner(children, keeping.logs, env, console)
@@ -122,6 +125,8 @@ def conduct(
         except UsageError:
             keeping.close(Outcome.FAILED)
             raise
+        # Behind the first worker, where the system allows few threads.
+        Courier(driver).start()
         ended_early = attendant.wait(driver)
         if ended_early is None:
             guardian.release()
@@ -137,22 +142,25 @@ def conduct(
     children.close()
     progress.close()
     out.write(style.encode(summary.text(style)))
-    for warning in _warnings(attendant, out, events, guardian, keeping):
+    troubles = [shield.trouble for shield in shields if shield.trouble is not None]
+    for warning in [*_warnings(attendant, out, events, guardian, keeping), *troubles]:
         errors.write(f"warning: {warning}\n".encode(sys.stderr.encoding, "backslashreplace"))
-    return 3 if keeping.missing is not None and status == 0 else status
+    incomplete = keeping.missing is not None or troubles
+    return 3 if incomplete and status == 0 else status
 
 
-def _listeners(
-    keeping: Keeping, events: Output | None, others: Sequence[Listener]
-) -> list[Listener]:
+def _shields(
+    keeping: Keeping, events: Output | None, progress: Progress, summary: Summary
+) -> list[Shield]:
     """Return who is told of all that happens, in the order in which they are."""
-    listeners = list(others)
+    shields = [Shield(progress, "the terminal"), Shield(summary, "the summary")]
     if events is not None:
-        listeners.insert(0, EventLines(keeping.run, events.write))
+        lines = EventLines(keeping.run, events.write)
+        shields.insert(0, Shield(lines, "the file of events"))
     if keeping.journal is not None:
         # What anybody is told of is kept by then.
-        listeners.insert(0, keeping.journal)
-    return listeners
+        shields.insert(0, Shield(keeping.journal, "the journal"))
+    return shields
 
 
 def _environment(
