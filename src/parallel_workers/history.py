@@ -21,7 +21,7 @@ from parallel_workers.journal_schema import (
     open_for_reading,
 )
 from parallel_workers.logs import log_name
-from parallel_workers.wording import at_most, one_line, shorten, suggestion
+from parallel_workers.wording import at_most, one_line, shorten
 
 IN_TABLE, IN_FILE = b"t", b"f"
 """How the row of a value begins that holds it, and what the row of one in a file is."""
@@ -262,18 +262,13 @@ class History:
             for task, digest, position in rows
         ]
 
-    def task_id(self, run: RunRecord, name: str) -> int:
-        """Return the id that the journal has for a task of a run.
+    def task_ids(self, run: RunRecord) -> dict[str, int]:
+        """Return, by name, the ids that the journal has for the tasks that the graph of a run has.
 
-        Raises:
-            UsageError: The graph of the run has no task of that name.
+        They are in the order of its plan.
         """
-        kinds, span = (int, str), self._span(run)
-        rows = self._read(f"{_TASKS_NOW} AND name = :name", kinds, name=name, **span)
-        if rows:
-            return int(rows[0][0])
-        names = [other for _, other in self._read(_TASKS_NOW, kinds, **span)]
-        raise UsageError(f"run {run.id} has no task {shorten(name)}{suggestion(name, names)}")
+        rows = self._read(f"{_TASKS_NOW} ORDER BY position", (int, str), **self._span(run))
+        return {name: number for number, name in rows}
 
     def completed(self, run: RunRecord) -> dict[str, bytes]:
         """Return what need not be done again: by name, the digest of what was done.
@@ -296,10 +291,8 @@ class History:
     def failed_last(self, run: RunRecord) -> list[str]:
         """Return the names of what failed, in the order of the plan; the latest word counts."""
         bad = (Outcome.FAILED, Outcome.TIMED_OUT)
-        words, span = self._words(run), self._span(run)
-        rows = self._read(f"{_TASKS_NOW} ORDER BY position", (int, str), **span)
-        names = [name for _, name in rows]
-        return [name for name in names if name in words and words[name].outcome in bad]
+        words = self._words(run)
+        return [name for name in self.task_ids(run) if name in words and words[name].outcome in bad]
 
     def attempts(self, run: RunRecord) -> dict[str, int]:
         """Return, by name, the highest number of an attempt, for all that were attempted."""

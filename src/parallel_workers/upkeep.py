@@ -11,6 +11,7 @@ from parallel_workers.events import Outcome
 from parallel_workers.history import History, RunRecord, readable
 from parallel_workers.journal_schema import RUN_SHIFT, lock_path, lock_run, open_for_writing
 from parallel_workers.state import user_name
+from parallel_workers.wording import shorten, suggestion
 
 
 class Upkeep(History):
@@ -39,8 +40,11 @@ class Upkeep(History):
         Raises:
             UsageError: The run is running, or has no such task; or nothing can be written.
         """
-        now, user = time.time(), user_name()
-        rows = [(self.task_id(run, name), run.session, outcome, now, user) for name in names]
+        now, user, ids = time.time(), user_name(), self.task_ids(run)
+        for name in names:
+            if name not in ids:
+                raise UsageError(f"run {run.id} has no task {shorten(name)}{suggestion(name, ids)}")
+        rows = [(ids[name], run.session, outcome, now, user) for name in names]
         with self._at_rest(run.id), self._transaction():
             self._connection.executemany(
                 "INSERT INTO mark (task, session, outcome, time, user) VALUES (?, ?, ?, ?, ?)", rows

@@ -213,6 +213,20 @@ def test_tasks_of_a_run_are_completed_from_what_was_recorded(here: Path) -> None
     assert follow(here, "parallel-workers run --resume-run l") == ["last"]
 
 
+def test_the_name_of_a_matrix_is_completed_where_it_means_all_its_tasks(here: Path) -> None:
+    run(here, "run")
+    combinations = ["py[version=3.9]", "py[version=3.10 rc]"]
+    assert follow(here, "parallel-workers list p") == [*combinations, "py"]
+    assert follow(here, "parallel-workers mark last p") == [*combinations, "py"]
+    assert follow(here, "parallel-workers logs last p") == combinations
+
+
+def test_a_task_of_a_run_that_would_be_an_option_is_completed_as_a_pattern(here: Path) -> None:
+    run(here, "run", "[-]v")
+    for verb in ("logs", "mark"):
+        assert follow(here, f"parallel-workers {verb} last ") == ["[-]v"]
+
+
 def test_tasks_are_those_of_the_directory_that_is_gone_to(here: Path) -> None:
     (here / "sub").mkdir()
     write_work(here / "sub", {"below": "true"})

@@ -208,6 +208,7 @@ class TestMark:
             (["last", "a", "--succeeded", "--failed"], "say what became of them"),
             (["last", "--failed"], "Missing argument 'TASK...'"),
             (["last", "zzz", "--failed"], "run "),
+            (["last", "z*", "--failed"], "run "),
             (["zzz", "a", "--failed"], "there is no run zzz in .parallel-workers"),
         ],
     )
@@ -216,6 +217,83 @@ class TestMark:
     ) -> None:
         recorded(state, [])
         assert complaint(tmp_path, "mark", *arguments).startswith(words)
+
+
+MATRIX = ["lint", "test[os=a,py=3.1]", "test[os=a,py=3.2]", "test[os=b,py=3.1]", "-v"]
+"""The tasks of a run of a file in which `test` has a matrix."""
+
+
+class TestNames:
+    """What can be typed for tasks of a run: as for a run itself, though all it has are names."""
+
+    @pytest.mark.parametrize(
+        ("typed", "marked", "said"),
+        [
+            (["test"], MATRIX[1:4], "3 tasks"),
+            (["t?st", "test"], MATRIX[1:4], "3 tasks"),
+            (["test[os=a,*]", "lint"], ["lint", *MATRIX[1:3]], "3 tasks"),
+            (["lint", "lint"], ["lint"], "lint"),
+            (["*int"], ["lint"], "lint"),
+            (["[-]v"], ["-v"], "-v"),
+            (["*"], MATRIX, "5 tasks"),
+        ],
+    )
+    def test_all_that_is_meant_is_marked(
+        self, tmp_path: Path, state: Path, typed: list[str], marked: list[str], said: str
+    ) -> None:
+        run_id = recorded(state, [], MATRIX)
+        text = output(tmp_path, "mark", "last", *typed, "--succeeded")
+        assert text == f"run {run_id}: {said} marked as succeeded\n"
+        tasks = json.loads(output(tmp_path, "show", "last", "--json"))["tasks"]
+        assert [task["name"] for task in tasks if task["mark"]] == marked
+
+    @pytest.mark.parametrize(
+        ("typed", "said"),
+        [
+            ("tset", 'there is no task named tset; did you mean "test"?'),
+            ("test[os=c,*]", "no task matches test[os=c,*]"),
+            ("3.1", "there is no task named 3.1"),
+        ],
+    )
+    def test_where_one_means_nothing_none_is_marked(
+        self, tmp_path: Path, state: Path, typed: str, said: str
+    ) -> None:
+        run_id = recorded(state, [], MATRIX)
+        complained = complaint(tmp_path, "mark", "last", "lint", typed, "--succeeded")
+        assert complained.startswith(f"run {run_id}: {said}")
+        assert "marked by" not in output(tmp_path, "show", "last")
+
+    @pytest.mark.parametrize("typed", ["lint", "l?nt", "test[os=b,*]", "[-]v"])
+    def test_the_log_of_the_one_task_that_is_meant_is_shown(
+        self, tmp_path: Path, state: Path, typed: str
+    ) -> None:
+        journal, run_id = begun(state, MATRIX)
+        for number, name in enumerate(MATRIX, 1):
+            log = state / "runs" / run_id / f"{log_name(number, name)}.1.log"
+            log.write_text(f"{typed}\n" if name in ("lint", MATRIX[3], "-v") else "wrong\n")
+        journal(starts(*MATRIX))
+        assert output(tmp_path, "logs", "last", typed) == f"{typed}\n"
+
+    def test_where_several_are_meant_they_are_listed_and_none_is_shown(
+        self, tmp_path: Path, state: Path
+    ) -> None:
+        recorded(state, [], MATRIX)
+        listed = ", ".join(MATRIX[1:4])
+        for arguments in (["test"], ["test", "-f"]):
+            complained = complaint(tmp_path, "logs", "last", *arguments)
+            assert complained == f"test means 3 tasks; name one: {listed}"
+
+    def test_of_many_that_are_meant_twenty_are_listed(self, tmp_path: Path, state: Path) -> None:
+        recorded(state, [], [f"test[n={number}]" for number in range(23)])
+        complained = complaint(tmp_path, "logs", "last", "test")
+        assert complained.endswith("test[n=18], test[n=19], … and 3 more tasks")
+
+    def test_a_task_that_is_really_called_so_is_meant_alone(
+        self, tmp_path: Path, state: Path
+    ) -> None:
+        run_id = recorded(state, [], ["test", *MATRIX[1:4]])
+        text = output(tmp_path, "mark", "last", "test", "--failed")
+        assert text == f"run {run_id}: test marked as failed\n"
 
 
 class TestLogs:

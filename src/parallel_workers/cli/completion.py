@@ -6,7 +6,7 @@ prints. Where that is nothing, the shell completes the names of files.
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import click
@@ -221,9 +221,24 @@ def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 
 def complete_recorded(ctx: click.Context, param: click.Parameter, incomplete: str) -> Sequence[str]:
-    """Return the names of tasks of the run that is meant; arguments as in `complete_tasks`."""
+    """Return what to type for tasks of the run that is meant; arguments as in `complete_tasks`."""
+    from parallel_workers.cli.patterns import matrices_in, pattern_of
+
+    names = _recorded(ctx)
+    meant = map(pattern_of, (*names, *matrices_in(names)))
+    return [name for name in meant if name.startswith(incomplete)]
+
+
+def complete_logs(ctx: click.Context, param: click.Parameter, incomplete: str) -> Sequence[str]:
+    """Return what to type for one task of the run that is meant, arguments as before."""
+    from parallel_workers.cli.patterns import pattern_of
+
+    return [name for name in map(pattern_of, _recorded(ctx)) if name.startswith(incomplete)]
+
+
+def _recorded(ctx: click.Context) -> Collection[str]:
+    """Return the names of the tasks of the run that is meant."""
     from parallel_workers.history import History
 
     history = History.open(ctx.params["state"])
-    tasks = history.tasks(history.find_run(ctx.params["run_id"]))
-    return [task.name for task in tasks if task.name.startswith(incomplete)]
+    return history.task_ids(history.find_run(ctx.params["run_id"]))

@@ -6,13 +6,14 @@ import time
 
 import click
 
-from parallel_workers.cli.completion import complete_recorded
+from parallel_workers.cli.completion import complete_logs
 from parallel_workers.cli.console import tell
-from parallel_workers.cli.records import run_argument, state_option
+from parallel_workers.cli.patterns import typed
+from parallel_workers.cli.records import find_recorded, run_argument, state_option
 from parallel_workers.errors import UsageError
 from parallel_workers.history import AttemptRecord, History, RunRecord, TaskRecord
 from parallel_workers.reports.log_files import CHUNK
-from parallel_workers.wording import shorten
+from parallel_workers.wording import at_most, plural, shorten
 
 _PAUSE = 0.1
 """Seconds between looks at a log that grows."""
@@ -20,29 +21,43 @@ _PAUSE = 0.1
 
 @click.command(short_help="Show what a task wrote.")
 @run_argument
-@click.argument("task_name", metavar="TASK", shell_complete=complete_recorded)
+@click.argument("pattern", metavar="TASK", shell_complete=complete_logs)
 @state_option
 @click.option("-f", "--follow", is_flag=True, help="Go on with what it writes, until it has ended.")
 @click.option(
     "--attempt", type=click.IntRange(min=1), metavar="N", help="Which attempt. Default: the last."
 )
-def command(run_id: str, task_name: str, state: str, follow: bool, attempt: int | None) -> None:
+def command(run_id: str, pattern: str, state: str, follow: bool, attempt: int | None) -> None:
     """Show the log of TASK of RUN, also while it runs.
 
-    RUN is the id of a run, the beginning of it, or `last`.
+    RUN is the id of a run, the beginning of it, or `last`. TASK is a name, or a pattern that fits
+    that of one task.
     """
     history = History.open(state)
     run = history.find_run(run_id)
-    history.task_id(run, task_name)
+    name = _only(history, run, pattern)
     try:
         if follow:
-            _follow(history, run, task_name, attempt)
+            _follow(history, run, name, attempt)
         else:
-            [task] = history.tasks(run, task_name)
+            [task] = history.tasks(run, name)
             _copy(_log_of(_chosen(run, task, attempt), task.name), 0)
     except BrokenPipeError:
         # Whoever read it has seen enough.
         _leave_output()
+
+
+def _only(history: History, run: RunRecord, pattern: str) -> str:
+    """Return the name of the task that is meant.
+
+    Raises:
+        UsageError: None is, or several.
+    """
+    names = find_recorded(history, run, [pattern])
+    if len(names) > 1:
+        listed = ", ".join(at_most([shorten(name) for name in names], "task"))
+        raise UsageError(f"{typed(pattern)} means {plural(len(names), 'task')}; name one: {listed}")
+    return names[0]
 
 
 def _chosen(run: RunRecord, task: TaskRecord, number: int | None) -> AttemptRecord:

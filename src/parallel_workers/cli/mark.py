@@ -6,7 +6,7 @@ import click
 
 from parallel_workers.cli.completion import complete_recorded
 from parallel_workers.cli.console import show
-from parallel_workers.cli.records import run_argument, state_option
+from parallel_workers.cli.records import find_recorded, run_argument, state_option
 from parallel_workers.cli.waiting import said_if_long
 from parallel_workers.errors import UsageError
 from parallel_workers.events import Outcome
@@ -25,7 +25,8 @@ from parallel_workers.wording import plural, shorten
 def command(run_id: str, tasks: Sequence[str], state: str, succeeded: bool, failed: bool) -> None:
     """Record how TASKs of RUN ended, by your own word; it counts when RUN goes on.
 
-    RUN is the id of a run, the beginning of it, or `last`.
+    RUN is the id of a run, the beginning of it, or `last`. A TASK is a name, or a pattern of whole
+    names such as 'test/*'; that of a task with a matrix means all that it has become.
     """
     if succeeded == failed:
         raise UsageError("say what became of them: --succeeded or --failed")
@@ -33,6 +34,7 @@ def command(run_id: str, tasks: Sequence[str], state: str, succeeded: bool, fail
     with said_if_long(state):
         upkeep = Upkeep.open(state)
     run = upkeep.find_run(run_id)
-    upkeep.mark(run, tasks, outcome)
-    what = shorten(tasks[0]) if len(tasks) == 1 else plural(len(tasks), "task")
+    names = find_recorded(upkeep, run, tasks)
+    upkeep.mark(run, names, outcome)
+    what = shorten(names[0]) if len(names) == 1 else plural(len(names), "task")
     show(f"run {run.id}: {what} marked as {outcome}")

@@ -1,40 +1,70 @@
 """What people type for tasks: names, and patterns of these with `*`, `?` or `[…]`."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from parallel_workers.errors import UnknownTaskError, UsageError
-from parallel_workers.graph import WorkGraph
 from parallel_workers.wording import nearest, shorten, shown, suggestion
 
+if TYPE_CHECKING:
+    from parallel_workers.graph import WorkGraph
+
 _WILD = frozenset("*?[")
+
+_COMBINATION = r"(.+?)\[[^][=,]+=.*\]"
+"""The name of a task that a matrix has become, in which the name of the matrix comes first."""
 
 _NO_MATRICES: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
-def find_tasks(graph: WorkGraph, patterns: Iterable[str]) -> list[str]:
+def find_tasks(graph: "WorkGraph", patterns: Iterable[str]) -> list[str]:
+    """Return the names of the tasks of a graph that are meant; for the rest see `find_names`."""
+    return find_names(patterns, graph.numbers, graph.matrices)
+
+
+def find_names(
+    patterns: Iterable[str], names: Collection[str], matrices: Mapping[str, Sequence[str]]
+) -> list[str]:
     """Return the names that are meant, each once.
 
     Args:
-        graph: The graph.
-        patterns: Names of its tasks or matrices, or patterns of these.
+        patterns: Names of tasks or matrices, or patterns of these.
+        names: The names of all tasks.
+        matrices: By the name of a task with a matrix, the names of those that it has become.
 
     Raises:
         UsageError: A pattern matches none; the nearest that does is suggested.
         UnknownTaskError: There is no task of that name.
 
-    >>> graph = WorkGraph.from_predecessors({"test/a": [], "test/b": [], "lint": []})
-    >>> find_tasks(graph, ["lint", "test/*"])
+    >>> find_names(["lint", "test/*"], ["test/a", "test/b", "lint"], {})
     ['lint', 'test/a', 'test/b']
     """
     found: dict[str, None] = {}
     for pattern in patterns:
-        meant = matches(pattern, graph.numbers, graph.matrices)
+        meant = matches(pattern, names, matrices)
         if not meant:
-            raise _unknown(pattern, [*graph.numbers, *graph.matrices])
+            raise _unknown(pattern, [*names, *matrices])
         found.update(dict.fromkeys(meant))
     return list(found)
+
+
+def matrices_in(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return, by the name of a task with a matrix, the names of those that it has become.
+
+    Args:
+        names: The names of tasks, which are all that is known of them.
+
+    >>> matrices_in(["lint", "test[os=a]", "test[os=b]", "x[1]"])
+    {'test': ['test[os=a]', 'test[os=b]']}
+    """
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if combination := re.fullmatch(_COMBINATION, name):
+            found.setdefault(combination[1], []).append(name)
+    return found
 
 
 def matches(
@@ -67,7 +97,6 @@ def matches(
 
 
 def _fitting(pattern: str, names: Iterable[str]) -> list[str]:
-    import re
     from fnmatch import translate
 
     fits = re.compile(translate(pattern)).match
