@@ -5,6 +5,7 @@ import pytest
 from parallel_workers.definition import (
     ATTRIBUTES,
     PLAIN,
+    SET_BY_RUNS,
     Definition,
     Retries,
     Service,
@@ -21,6 +22,7 @@ from parallel_workers.errors import FieldError
         ("command", "make {all} $HOME", "make {all} $HOME"),
         ("command", ["printf", "%s", ""], ("printf", "%s", "")),
         ("env", {"PORT": 80, "EMPTY": ""}, {"PORT": "80", "EMPTY": ""}),
+        ("env", {"PW_MINE": "x", "pw_run": "y"}, {"PW_MINE": "x", "pw_run": "y"}),
         ("duration", "1h 30m", 5400.0),
         ("duration", 0, 0.0),
         ("retries", 0, 0),
@@ -74,6 +76,7 @@ def test_a_field_is_kept_in_one_form(field: str, value: Any, kept: Any) -> None:
         ("service", {"ready": ["a", 1]}, ("ready", 1)),
         ("env", ["A=b"], ()),
         ("env", {"A=": "b"}, ("A=",)),
+        *[("env", {"A": "b", name: "c"}, (name,)) for name in SET_BY_RUNS],
         ("env", {"A": True}, ("A",)),
         ("env", {"A": 10**5000}, ("A",)),
         ("cwd", "", ()),

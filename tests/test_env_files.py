@@ -66,6 +66,7 @@ def test_comments_and_empty_lines_set_nothing_and_the_last_of_the_same_counts() 
         ("A='secret'b", "the value of A goes on behind its quotes; put all of it into quotes"),
         ('A="secret" "b"', "the value of A goes on behind its quotes"),
         ("A=secret\0", "the value of a variable cannot hold a NUL character"),
+        ("export PW_RUN=secret", "PW_RUN is set by the run itself, for each command; choose"),
     ],
 )
 def test_a_line_that_sets_none_is_told_without_what_may_be_secret(line: str, problem: str) -> None:
@@ -147,6 +148,11 @@ def test_a_setting_is_all_behind_the_first_equals_sign() -> None:
         ("=b", '--set =b: "" cannot name an environment variable'),
         ("", "--set : write --set KEY=VALUE"),
         ("A\nB", "--set A\\nB: write --set KEY=VALUE"),
+        (
+            "PW_TASK=b",
+            "--set PW_TASK=b: PW_TASK is set by the run itself, for each command; "
+            "choose another name",
+        ),
         ("A=\udcff", "--set A=\\udcff: not UTF-8; give it in that encoding"),
     ],
 )

@@ -24,8 +24,9 @@ def told(directory: Path) -> list[str]:
 
 
 def test_a_value_is_all_behind_the_first_equals_sign() -> None:
-    text = b"A= \"b\" = 'c' # d \\\n\nB=\n \t\nA.b-c=x\nB=last"
-    assert parse(text) == {b"A": b" \"b\" = 'c' # d \\", b"B": b"last", b"A.b-c": b"x"}
+    text = b"A= \"b\" = 'c' # d \\\n\nB=\n \t\nA.b-c=x\nB=last\nPW_MINE=x"
+    found = {b"A": b" \"b\" = 'c' # d \\", b"B": b"last", b"A.b-c": b"x", b"PW_MINE": b"x"}
+    assert parse(text) == found
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_a_value_is_all_behind_the_first_equals_sign() -> None:
         (b"a b=x", 'line 2: "a b=x" names no variable'),
         (b"A=x\0", "holds a NUL, which no variable can"),
         (b"\xff", "sets no variable"),
-        (b"PW_TASK=x", "sets what the run sets for each command; choose another name"),
+        (b"PW_TASK=x", "line 2: PW_TASK is set by the run itself, for each command; choose"),
     ],
 )
 def test_a_line_that_sets_no_variable_is_told(line: bytes, problem: str) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from parallel_workers import formats
+from parallel_workers.definition import SET_BY_RUNS
 from parallel_workers.documents.source import SYNTAXES, parse, read_source
 from parallel_workers.errors import InvalidInput
 from parallel_workers.formats import workfile
@@ -149,6 +150,7 @@ def test_the_schema_takes_what_is_written(graph: WorkGraph) -> None:
         a_task(cwd=".", retries=10**6, timeout=1e-3, description="", env={}),
         *({"tasks": {}, "env-file": paths} for paths in ("/dev/null", ["/dev/null"])),
         a_task(matrix={"A": ["x", "", 1], "b.c": ["é, ]"]}),
+        a_task(matrix={"PW_MINE": ["x"]}, env={"PW_RUNS": "x"}),
         *each("duration", 0, 0.5, 316224000, "0", " 90 ", ".5", "1.5s", "250ms"),
         *each("timeout", "5m", "1h 30m", "1h30m", "2 d 3 ms ", "0h 1s"),
     ],
@@ -198,6 +200,10 @@ def test_what_the_reader_takes_the_schema_takes(data: object) -> None:
         *each("after", None, 5, {}, [5], "", [""], "a\n", ["a\n"]),
         *each("env", None, [], {"A": None}, {"A": 1.5}, {"A": True}, {"A": "\0"}),
         *each("env", {"": ""}, {"A=": ""}, {"=": ""}, {"\0": ""}, {"A\n=": ""}),
+        *({"tasks": {}, "env": {name: "x"}} for name in SET_BY_RUNS),
+        *({"tasks": {}, "defaults": {"env": {name: "x"}}} for name in SET_BY_RUNS),
+        *(a_task(env={name: "x"}) for name in SET_BY_RUNS),
+        *(a_task(matrix={name: ["x"]}) for name in SET_BY_RUNS),
         *each("cwd", None, "", "\0", 5),
         *each("pool", None, "", "\n", 5),
         *({"tasks": {}, "env-file": paths} for paths in (None, 5, "", "\0", [""], [5], {"a": 1})),

@@ -21,6 +21,9 @@ MOST_RETRIES = 1_000_000
 LARGEST_LIMIT = 1_000_000_000
 LARGEST_PORT = 65_535
 
+SET_BY_RUNS = ("PW_TASK", "PW_ATTEMPT", "PW_POSITION", "PW_OUTPUTS", "PW_RUN", "PW_RUNNER")
+"""The variables that a run sets for each of its commands; nobody else can."""
+
 Schema: TypeAlias = dict[str, Any]
 """What a value must be, in the words of JSON Schema."""
 
@@ -247,7 +250,8 @@ def read_environment(value: object) -> dict[str, str]:
     """Return `value` as environment variables.
 
     Raises:
-        FieldError: It is no mapping from names to text or whole numbers.
+        FieldError: It is no mapping from names, other than those of `SET_BY_RUNS`, to text or whole
+            numbers.
 
     >>> read_environment({"PORT": 8080})
     {'PORT': '8080'}
@@ -258,15 +262,29 @@ def read_environment(value: object) -> dict[str, str]:
         )
     found = {}
     for name, content in value.items():
-        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-            raise FieldError(f"{shown(name)} cannot name an environment variable", (name,))
         try:
+            check_variable(name)
             if isinstance(content, int) and not isinstance(content, bool):
                 content = _digits(content)
             found[_text(name, "the name of a variable")] = _text(content, "the value of a variable")
         except FieldError as error:
             raise FieldError(error.message, (name,)) from None
     return found
+
+
+def check_variable(name: object) -> None:
+    """Refuse what cannot name an environment variable of a command.
+
+    Args:
+        name: What stands where a name should.
+
+    Raises:
+        FieldError: It cannot, or is the name of one that the run sets itself.
+    """
+    if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+        raise FieldError(f"{shown(name)} cannot name an environment variable")
+    if name in SET_BY_RUNS:
+        raise FieldError(f"{name} is set by the run itself, for each command; choose another name")
 
 
 def _digits(number: int) -> str:
@@ -546,7 +564,7 @@ _COMMAND: Schema = {
 }
 ENVIRONMENT: Schema = {
     "type": "object",
-    "propertyNames": {"pattern": r"^[^=\x00]+$"},
+    "propertyNames": {"pattern": r"^[^=\x00]+$", "not": {"enum": list(SET_BY_RUNS)}},
     "additionalProperties": {**_TEXT, "type": ["string", "integer"]},
 }
 """What `read_environment` takes."""

@@ -15,6 +15,8 @@ import stat
 from collections.abc import Collection, Mapping
 from functools import cached_property
 
+from parallel_workers.definition import check_variable
+from parallel_workers.errors import FieldError
 from parallel_workers.graph import WorkGraph
 from parallel_workers.hashing import blake2b
 from parallel_workers.plan import Plan
@@ -24,7 +26,7 @@ LARGEST = 1 << 20
 
 _SUFFIX = b".outputs"
 
-_LINE = re.compile(rb"(?!PW_)([^\s=\0]+)=([^\0]*)")
+_LINE = re.compile(rb"([^\s=\0]+)=([^\0]*)")
 
 
 class OutputsError(Exception):
@@ -209,6 +211,10 @@ def parse(text: bytes) -> dict[bytes, bytes]:
         found = _LINE.fullmatch(line)
         if found is None:
             raise OutputsError(f"line {number}: {_why_not(line)}")
+        try:
+            check_variable(found[1].decode(errors="replace"))
+        except FieldError as error:
+            raise OutputsError(f"line {number}: {error.message}") from None
         variables[found[1]] = found[2]
     return variables
 
@@ -219,8 +225,6 @@ def _why_not(line: bytes) -> str:
     what = shown(line.decode(errors="replace"))
     if b"\0" in line:
         return f"{what} holds a NUL, which no variable can"
-    if line.startswith(b"PW_"):
-        return f"{what} sets what the run sets for each command; choose another name"
     if b"=" not in line:
         return f"{what} sets no variable; write KEY=value, all on one line"
     return f"{what} names no variable; write KEY=value, the key without white space"

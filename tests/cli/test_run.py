@@ -6,10 +6,12 @@ import shlex
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from parallel_workers.cores import usable_cores
+from parallel_workers.definition import SET_BY_RUNS
 from tests.support.program import WORDS, run, run_directory, started, until, write_work
 
 CHAIN = {
@@ -324,12 +326,35 @@ def test_what_a_task_sets_goes_over_what_is_inherited(tmp_path: Path) -> None:
     assert (tmp_path / "env.txt").read_text() == "task é file\n"
 
 
-def test_what_a_task_sets_goes_over_what_we_set(tmp_path: Path) -> None:
-    names = ("PW_TASK", "PW_POSITION", "PW_ATTEMPT", "PW_RUN")
-    command = f"echo {' '.join(f'${name}' for name in names)} > told"
-    write_work(tmp_path, {"a": {"command": command, "env": dict.fromkeys(names, "mine")}})
+def test_what_the_run_sets_is_what_nobody_else_can(tmp_path: Path) -> None:
+    write_work(tmp_path, {"a": "env > told"})
     assert run(tmp_path, "run").status == 0
-    assert (tmp_path / "told").read_text() == "mine mine mine mine\n"
+    told = [line.partition("=")[0] for line in (tmp_path / "told").read_text().splitlines()]
+    assert {name for name in told if name.startswith("PW_")} == set(SET_BY_RUNS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "arguments", "where"),
+    [
+        ({"env": {"PW_RUN": "x"}}, [], "work.json:1: env.PW_RUN"),
+        ({"env-file": ".env"}, [], "work.json:1: env-file: .env:2"),
+        ({"defaults": {"env": {"PW_RUN": "x"}}}, [], "work.json:1: defaults: env.PW_RUN"),
+        ({"tasks": {"a": {"env": {"PW_RUN": 1}}}}, [], "work.json:1: task a: env.PW_RUN"),
+        ({"tasks": {"a": {"matrix": {"PW_RUN": [1]}}}}, [], "work.json:1: task a: matrix.PW_RUN"),
+        ({}, ["--set", "PW_RUN=x"], "--set PW_RUN=x"),
+    ],
+    ids=["file", "env-file", "defaults", "task", "matrix", "option"],
+)
+def test_what_the_run_sets_is_refused_wherever_it_stands(
+    tmp_path: Path, fields: dict[str, Any], arguments: list[str], where: str
+) -> None:
+    (tmp_path / ".env").write_text("A=b\nPW_RUN=x\n")
+    write_work(tmp_path, **{"tasks": {"a": "touch ran"}, **fields})
+    ended = run(tmp_path, "run", *arguments)
+    assert (ended.status, ended.output) == (2, "")
+    said = "PW_RUN is set by the run itself, for each command; choose another name"
+    assert ended.errors == f"error: {where}: {said}\n"
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("command", ["cat", "cat; true"], ids=["direct", "shell"])

@@ -100,7 +100,8 @@ def test_what_it_became_is_written(tmp_path: Path) -> None:
         ("{A: [x, [y]]}", 'A[1]: ["y"] is not the value of a variable'),
         ("{A: [1, '1']}", 'A[1]: "1" stands here twice; take one out'),
         ('{A: ["x\\n"]}', 'A[0]: "A=x\\n" cannot be part of the name of a task: it holds a line'),
-        ("{A=B: [x]}", '"A=B" cannot name an environment variable'),
+        ("{A=B: [x]}", 'matrix."A=B": "A=B" cannot name an environment variable'),
+        ("{PW_RUN: [x]}", "PW_RUN: PW_RUN is set by the run itself, for each command; choose"),
     ],
 )
 def test_a_bad_matrix_is_a_problem_at_its_line(tmp_path: Path, value: str, problem: str) -> None:

@@ -13,7 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple, TypeAlias
 
-from parallel_workers.definition import ENVIRONMENT, NAME, Schema, check_name, read_environment
+from parallel_workers.definition import (
+    ENVIRONMENT,
+    NAME,
+    Schema,
+    check_name,
+    check_variable,
+    read_environment,
+)
 from parallel_workers.errors import FieldError
 from parallel_workers.formats._fields import connect
 from parallel_workers.graph import WorkGraph
@@ -38,7 +45,7 @@ MATRIX: Schema = {
     "description": "Variables, and the values of each: the task becomes one for each combination.",
     "type": "object",
     "minProperties": 1,
-    "propertyNames": {**ENVIRONMENT["propertyNames"], "not": NAME["not"]},
+    "propertyNames": {"allOf": [ENVIRONMENT["propertyNames"], {"not": NAME["not"]}]},
     "additionalProperties": {
         "type": "array",
         "minItems": 1,
@@ -80,6 +87,10 @@ def read_matrix(value: object) -> Matrix:
 def _read_values(key: str, values: object) -> list[str]:
     if not isinstance(values, (list, tuple)) or not values:
         raise FieldError(f"{shown(values)} is no list of values; write at least one in [ ]", (key,))
+    try:
+        check_variable(key)
+    except FieldError as error:
+        raise FieldError(error.message, (key,)) from None
     found: dict[str, None] = {}
     for index, value in enumerate(values):
         try:
