@@ -239,10 +239,10 @@ def test_a_directory_of_logs_that_was_deleted_is_made_again(bench: Bench) -> Non
 
 
 def test_too_many_arguments_are_the_reason_that_is_told(bench: Bench) -> None:
-    said = "its arguments and environment are too long for the system"
-    assert bench.why_not(("echo", "x" * 200_000)) == said
-    assert bench.why_not(("echo", *["x" * 1000] * 10_000)) == said
-    assert bench.why_not(("echo",), env={"X": "x" * 200_000}) == said
+    assert bench.why_not(("echo", "x" * 200_000)).startswith("an argument of it has 200,000 bytes")
+    said = "its arguments and environment have "
+    assert bench.why_not(("echo", *["x" * 1000] * 10_000)).startswith(said)
+    assert bench.why_not(("echo",), env={"X": "x" * 200_000}).startswith("X has 200,002 bytes")
 
 
 def test_a_time_limit_is_told_whatever_the_command_makes_of_it(bench: Bench) -> None:

@@ -1,13 +1,17 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from parallel_workers import WorkGraph
 from parallel_workers.errors import RunFailed
+from parallel_workers.exec_limits import LONGEST
 from parallel_workers.outputs import LARGEST, Outputs, OutputsError, parse
 from parallel_workers.plan import Plan
 from tests.support.program import run, run_directory, write_work
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs the limit of Linux")
 
 GIVE = {"command": "echo VERSION=1.2 >> $PW_OUTPUTS"}
 
@@ -107,8 +111,9 @@ def test_another_attempt_begins_without_what_the_last_one_made_instead_of_a_file
 def test_what_is_too_large_or_no_file_is_told(tmp_path: Path) -> None:
     outputs = Outputs(Plan(WorkGraph.from_predecessors({"a": [], "b": ["a"]})), str(tmp_path))
     path = Path(os.fsdecode(outputs.begin(0, 1)))
-    path.write_bytes(b"A=" + b"x" * LARGEST)
-    with pytest.raises(OutputsError, match="more than 1,048,576 bytes; pass on the path"):
+    path.write_bytes(b"SMALL=1\nBIG=" + b"x" * LARGEST)
+    said = "1,048,588 bytes, of which BIG has the most, where a task can pass on 1,048,576; write"
+    with pytest.raises(OutputsError, match=said):
         outputs.take(0)
     path.unlink()
     os.mkfifo(path)
@@ -166,6 +171,48 @@ def test_a_bad_line_makes_the_task_fail(tmp_path: Path) -> None:
     assert ended.status == 1
     assert 'outputs: line 2: "B 2" sets no variable; write KEY=value' in ended.output
     assert not (tmp_path / "told").exists()
+
+
+TOO_LONG = 'printf BIG= >> $PW_OUTPUTS; head -c 200000 /dev/zero | tr "\\0" x >> $PW_OUTPUTS'
+
+
+@on_linux
+def test_a_value_that_no_command_could_get_makes_the_task_fail_that_wrote_it(
+    tmp_path: Path,
+) -> None:
+    write_work(tmp_path, {"a": TOO_LONG, "b": take(["a"])})
+    ended = run(tmp_path, "run")
+    assert ended.status == 1
+    said = f"outputs: BIG has 200,004 bytes with its name, where a variable can have {LONGEST:,}"
+    assert f"; {said}; write it to a file, and pass on the path of that\n" in ended.output
+    assert "1 failed, 1 skipped" in ended.output
+
+
+@on_linux
+def test_where_nobody_was_to_get_it_it_is_told_to_who_does(
+    tmp_path: Path,
+) -> None:
+    write_work(tmp_path, {"a": TOO_LONG, "b": take(["a"])})
+    assert run(tmp_path, "run", "a").status == 0
+    ended = run(tmp_path, "run", "--only", "b")
+    assert ended.status == 1
+    assert "✗ b  BIG has 200,004 bytes with its name, of at most " in ended.output
+
+
+@on_linux
+def test_where_the_outputs_of_several_are_too_much_together_the_largest_is_told(
+    tmp_path: Path,
+) -> None:
+    line = 'printf "$PW_TASK$i="; head -c $((100000 + i)) /dev/zero | tr "\\0" x; echo'
+    give = f"for i in 1 2 3 4 5 6 7 8 9 10; do {line}; done >> $PW_OUTPUTS"
+    names = list("abcdefg")
+    write_work(tmp_path, {**dict.fromkeys(names, give), "last": take(names)})
+    # So that the limit is the same everywhere.
+    limited = ("sh", "-c", 'ulimit -s 8192; exec "$@"', "sh")
+    ended = run(tmp_path, "run", before=limited)
+    assert ended.status == 1
+    assert "✗ last  its arguments and environment have 7,0" in ended.output
+    assert ", of at most 2,097,152; a10 has 100,014; pass on" in ended.output
 
 
 def test_nothing_is_made_where_nothing_is_written(tmp_path: Path) -> None:

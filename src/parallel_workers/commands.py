@@ -9,7 +9,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from parallel_workers.children import PAUSE, Children, Ended
@@ -363,6 +363,8 @@ class CommandRunner:
         try:
             return self._start(program, words, own, log, terminal)
         except OSError as error:
+            if error.errno == errno.E2BIG:
+                raise _NotStartedError(self._why_too_long(words, own)) from None
             if error.errno != errno.ENOEXEC:
                 raise _NotStartedError(_why(error, program, log)) from None
         # A script that names no interpreter is the shell's, as it is when a shell starts it.
@@ -371,6 +373,11 @@ class CommandRunner:
             return self._start(SHELL, script, own, log, terminal)
         except OSError as error:
             raise _NotStartedError(_why(error, program, log)) from None
+
+    def _why_too_long(self, words: Sequence[str], own: Mapping[bytes, bytes]) -> str:
+        from parallel_workers.exec_limits import why_too_long
+
+        return why_too_long(words, {**self._env, **own})
 
     def _start(
         self,
@@ -454,6 +461,4 @@ def _why(error: OSError, program: str, log: str) -> str:
         return f"{_NO_INTERPRETER}: {program}"
     if error.errno == errno.EAGAIN:
         return "the system allows no more processes"
-    if error.errno == errno.E2BIG:
-        return "its arguments and environment are too long for the system"
     return f"{error.strerror}: {program}"

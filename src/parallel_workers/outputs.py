@@ -17,12 +17,16 @@ from functools import cached_property
 
 from parallel_workers.definition import check_variable
 from parallel_workers.errors import FieldError
+from parallel_workers.exec_limits import LONGEST, longer_than_any
 from parallel_workers.graph import WorkGraph
 from parallel_workers.hashing import blake2b
 from parallel_workers.plan import Plan
+from parallel_workers.wording import printable, shorten, shown
 
 LARGEST = 1 << 20
 """The most bytes of outputs of one task; no system takes more than some of these as variables."""
+
+_FILE = "write it to a file, and pass on the path of that"
 
 _SUFFIX = b".outputs"
 
@@ -62,7 +66,7 @@ class Outputs:
             if task in done:
                 # A failed attempt may have written it, of a task that was marked as succeeded.
                 with contextlib.suppress(OutputsError):
-                    self.take(task)
+                    self._pass_on(task, _read(path))
             else:
                 _remove(path)
 
@@ -111,7 +115,7 @@ class Outputs:
         """Pass on what a task that has succeeded has written, if it has.
 
         Raises:
-            OutputsError: It cannot be read.
+            OutputsError: It cannot be read, or no command could get it.
         """
         if not self._plan.successors[task]:
             return
@@ -120,6 +124,10 @@ class Outputs:
         if not os.access(path, os.F_OK):
             return
         variables = _read(path)
+        _refuse_too_long(variables)
+        self._pass_on(task, variables)
+
+    def _pass_on(self, task: int, variables: Mapping[bytes, bytes]) -> None:
         nodes = dict.fromkeys(self._plan.successors[task])
         while nodes:
             node, _ = nodes.popitem()
@@ -187,12 +195,39 @@ def _read(path: bytes) -> dict[bytes, bytes]:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
             raise OutputsError("what PW_OUTPUTS names is no file any more")
-        if found.st_size > LARGEST:
-            raise OutputsError(f"more than {LARGEST:,} bytes; pass on the path of a file instead")
         with open(path, "rb") as file:
-            return parse(file.read(LARGEST))
+            text = file.read(LARGEST)
     except OSError as error:
         raise OutputsError(error.strerror) from None
+    if found.st_size > LARGEST:
+        raise OutputsError(
+            f"{found.st_size:,} bytes, of which {_longest_in(text)} has the most, where a task can "
+            f"pass on {LARGEST:,}; {_FILE}"
+        )
+    return parse(text)
+
+
+def _longest_in(text: bytes) -> str:
+    """Return the variable that has the longest of some lines, as messages show it."""
+    return _told(max(text.split(b"\n"), key=len).partition(b"=")[0])
+
+
+def _told(variable: bytes) -> str:
+    return shorten(printable(variable.decode(errors="replace")))
+
+
+def _refuse_too_long(variables: Mapping[bytes, bytes]) -> None:
+    """Refuse what no command could get.
+
+    Raises:
+        OutputsError: One of the variables is too long.
+    """
+    for variable, value in variables.items():
+        if size := longer_than_any(variable, value):
+            raise OutputsError(
+                f"{_told(variable)} has {size:,} bytes with its name, where a variable can have "
+                f"{LONGEST:,}; {_FILE}"
+            )
 
 
 def parse(text: bytes) -> dict[bytes, bytes]:
@@ -220,8 +255,6 @@ def parse(text: bytes) -> dict[bytes, bytes]:
 
 
 def _why_not(line: bytes) -> str:
-    from parallel_workers.wording import shown
-
     what = shown(line.decode(errors="replace"))
     if b"\0" in line:
         return f"{what} holds a NUL, which no variable can"
