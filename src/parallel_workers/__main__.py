@@ -10,8 +10,10 @@ def main() -> None:
     # longer than a small run. `run` turns collection on again before anything runs.
     gc.disable()
     try:
-        from parallel_workers.cli import run_program
+        from parallel_workers.startup import EndingAtOnce
 
+        with EndingAtOnce():
+            from parallel_workers.cli import run_program
         status = run_program()
     except KeyboardInterrupt:
         status = 130

@@ -82,6 +82,7 @@ def started(
     *arguments: str,
     env: Mapping[str, str] | None = None,
     before: Sequence[str] = (),
+    words: Sequence[str] = WORDS,
     **options: Any,
 ) -> Iterator[Running]:
     """Start the program; afterwards nothing of it is left.
@@ -91,6 +92,7 @@ def started(
         arguments: Those of the program.
         env: Variables over those of a plain environment, which has no terminal.
         before: A program that starts it, with the arguments that come before ours.
+        words: What starts the program itself.
         options: Those of `subprocess.Popen`.
     """
     temporary = directory / "tmp"
@@ -102,7 +104,7 @@ def started(
         "stderr": subprocess.PIPE,
     }
     process = subprocess.Popen(
-        [*before, *WORDS, *arguments],
+        [*before, *words, *arguments],
         cwd=directory,
         env={
             "PATH": os.environ["PATH"],

@@ -9,6 +9,7 @@ import click
 
 from parallel_workers.cli.console import tell
 from parallel_workers.errors import ParallelWorkersError
+from parallel_workers.startup import INTERRUPTED, EndingAtOnce
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -31,9 +32,18 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"parallel_workers.cli.{cmd_name}")
+        with EndingAtOnce():
+            module = importlib.import_module(f"parallel_workers.cli.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb; an interrupt ends it with its exit status, and without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # Elsewhere click would write an empty line for it.
+            raise click.exceptions.Exit(INTERRUPTED) from None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """Return the verbs and options that begin so, without importing any verb."""
@@ -73,7 +83,7 @@ def run_program() -> int:
         tell(f"error: standard output cannot be written: {error.strerror}")
     except (click.Abort, KeyboardInterrupt):
         # Before anything runs; a run hears of interrupts in its own way.
-        return 130
+        return INTERRUPTED
     return 2
 
 
