@@ -10,7 +10,7 @@ import pytest
 
 from parallel_workers import WorkGraph
 from parallel_workers.errors import UsageError
-from parallel_workers.events import Outcome
+from parallel_workers.events import Outcome, TaskRetried
 from parallel_workers.history import MEASURED, History
 from parallel_workers.journal import Journal
 from parallel_workers.state import new_run
@@ -130,6 +130,26 @@ def test_what_failed_is_listed_in_the_order_of_the_plan(state: Path) -> None:
     run = recorded(state, events, "dcba")
     history = History.open(str(state))
     assert history.failed_last(history.find_run(run)) == ["d", "a"]
+
+
+def test_a_failure_that_counts_as_a_success_is_told_as_one(state: Path) -> None:
+    events = [
+        TaskRetried(EPOCH, "a", 1, Outcome.FAILED, 1.0, None),
+        *ends("a", attempt=2, outcome=Outcome.FAILED, forgiven=True),
+        *ends("b", outcome=Outcome.TIMED_OUT, forgiven=True),
+        *ends("c", outcome=Outcome.FAILED),
+        *ends("d"),
+    ]
+    run = recorded(state, events, "abcd")
+    history = History.open(str(state))
+    found = history.tasks(history.find_run(run))
+    assert [task.forgiven for task in found] == [True, True, False, False]
+    assert [task.outcome for task in found] == ["failed", "timed_out", "failed", "succeeded"]
+    assert history.failed_last(history.find_run(run)) == ["a", "b", "c"]
+    upkeep = Upkeep.open(str(state))
+    upkeep.mark(upkeep.find_run(run), "a", Outcome.FAILED)
+    # By the word of a person it has failed, whatever the run made of that.
+    assert [task.forgiven for task in history.tasks(history.find_run(run), "a")] == [False]
 
 
 def test_durations_are_the_last_successful_ones_of_the_same_file(state: Path) -> None:

@@ -26,6 +26,9 @@ from parallel_workers.wording import at_most, one_line, shorten
 IN_TABLE, IN_FILE = b"t", b"f"
 """How the row of a value begins that holds it, and what the row of one in a file is."""
 
+FORGIVEN = 2
+"""What `final` is in the row of a failure that counts as a success."""
+
 MEASURED = 3
 """How many of the last durations of a task are told."""
 
@@ -130,6 +133,7 @@ class TaskRecord(NamedTuple):
         outcome: The latest word on how it ended, by the run or by a person; `running` while an
             attempt is under way, `interrupted` where one was; None if it was not reached.
         cause: For a skipped task, the one whose end is the reason, if one is.
+        forgiven: Whether it failed, and that counts as a success for the run and its successors.
         mark: The mark by a person that the outcome rests on, if it does.
         attempts: All of them, in order.
     """
@@ -139,6 +143,7 @@ class TaskRecord(NamedTuple):
     position: int
     outcome: str | None
     cause: str | None
+    forgiven: bool
     mark: Mark | None
     attempts: tuple[AttemptRecord, ...]
 
@@ -162,6 +167,7 @@ class _Word(NamedTuple):
     digest: bytes
     outcome: str
     cause: str | None = None
+    forgiven: bool = False
     mark: Mark | None = None
 
 
@@ -425,10 +431,10 @@ class History:
         """Return, by name, the latest that was said of each task that something was said of."""
         words: dict[str, _Word] = {}
         said = self._read(
-            f"SELECT task.name, finish.session, task.digest, finish.outcome, finish.cause "
-            f"FROM finish CROSS JOIN task ON task.id = finish.id {_TASK} "
+            f"SELECT task.name, finish.session, task.digest, finish.outcome, finish.cause, "
+            f"finish.final = {FORGIVEN} FROM finish CROSS JOIN task ON task.id = finish.id {_TASK} "
             f"WHERE finish.id {_ONE_RUN} AND final AND (:name IS NULL OR name = :name)",
-            (str, int, bytes, str, str | None),
+            (str, int, bytes, str, str | None, int),
             name=name,
             **self._span(run, name),
         )
@@ -440,14 +446,14 @@ class History:
             name=name,
             **self._span(run, name),
         )
-        for task, *rest in said:
-            if task not in words or words[task].session <= rest[0]:
-                words[task] = _Word(*rest)
+        for task, session, digest, outcome, cause, forgiven in said:
+            if task not in words or words[task].session <= session:
+                words[task] = _Word(session, digest, outcome, cause, bool(forgiven))
         begun = dict(self._begun(run, name)) if run.resumed is not None else {}
         for task, session, digest, outcome, time, user in marked:
             mark, word = Mark(outcome, time, user), words.get(task)
             if word is None or word.session <= session:
-                words[task] = _Word(session, digest, outcome, None, mark)
+                words[task] = _Word(session, digest, outcome, mark=mark)
             elif word.outcome == Outcome.CACHED and begun.get(task, 0) <= session:
                 # Nothing but the mark is the reason that it was not done again.
                 words[task] = word._replace(mark=mark)
@@ -590,6 +596,7 @@ def _task(
         position,
         outcome,
         word.cause if word is not None else None,
+        word is not None and word.forgiven,
         word.mark if word is not None else None,
         tuple(attempt for _, attempt in attempts),
     )

@@ -28,6 +28,7 @@ from parallel_workers.events import (
     TaskStarted,
 )
 from parallel_workers.history import (
+    FORGIVEN,
     IN_FILE,
     IN_TABLE,
     History,
@@ -391,7 +392,9 @@ class Journal(History):
             log = log[len(prefix) :] if log.startswith(prefix) else _storable(log)
         elif isinstance(result, BaseException):
             error = _line_of(result)
-        final, cause = (1, event.cause) if isinstance(event, TaskEnded) else (0, None)
+        final, cause = 0, None
+        if isinstance(event, TaskEnded):
+            final, cause = FORGIVEN if event.forgiven else 1, event.cause
         error = error and _storable(error)
         return status, log, cpu, memory, str(event.outcome), final, error, cause
 

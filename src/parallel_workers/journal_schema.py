@@ -60,7 +60,8 @@ MIGRATIONS = (
         id INTEGER PRIMARY KEY, position INTEGER, name TEXT NOT NULL, digest BLOB NOT NULL);
 
     -- The id of an attempt is that of its task plus its number, 0 for an end without an attempt.
-    -- A start that is told together with its end has no row of its own.
+    -- A start that is told together with its end has no row of its own. An end is final (1) unless
+    -- another attempt follows (0), also where it is a failure that counts as a success (2).
     CREATE TABLE start (
         id INTEGER PRIMARY KEY, session INTEGER NOT NULL, time REAL NOT NULL, worker INTEGER);
     CREATE TABLE finish (

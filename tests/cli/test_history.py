@@ -12,7 +12,7 @@ from parallel_workers.events import Event, Outcome, TaskRetried
 from parallel_workers.journal import Journal
 from parallel_workers.logs import log_name
 from tests.support.journals import EPOCH, begun, declared, ends, facts, recorded, result, starts
-from tests.support.program import WORDS, Ended, run, started, until
+from tests.support.program import WORDS, Ended, run, started, until, write_work
 
 UTC = {"TZ": "UTC"}
 
@@ -188,6 +188,30 @@ class TestShow:
         attempt = shown["tasks"][1]["attempts"][1]
         assert (attempt["number"], attempt["status"], attempt["seconds"]) == (2, 3, 0.5)
         assert attempt["log"].endswith("/2-test.2.log")
+
+    def test_its_counts_are_those_of_the_end_of_the_run(self, tmp_path: Path) -> None:
+        tasks = {
+            "lint": {"command": "exit 3", "allow-failure": True},
+            "slow": {"command": "sleep 60", "timeout": 0.05, "allow-failure": True},
+            "late": {"command": "sleep 60", "timeout": 0.05},
+            "test": "exit 1",
+            "deploy": {"command": "true", "after": ["test"]},
+            "build": {"command": "true", "after": ["lint"]},
+        }
+        write_work(tmp_path, tasks)
+        ended = run(tmp_path, "run", "-k", "--state", ".parallel-workers").output.splitlines()[-1]
+        told = ended.partition(" in ")[0]
+        assert told == "1 succeeded, 1 failed, 1 timed out, 1 skipped, 2 allowed to fail"
+        lines = output(tmp_path, "show", "last").splitlines()
+        counts = lines[2].removeprefix("6 tasks: ").split(", ")
+        assert sorted(counts) == sorted(told.split(", "))
+        allowed = [line for line in lines if line.endswith("  it may fail")]
+        assert [name for name in tasks if any(f"  {name}  " in line for line in allowed)] == [
+            "lint",
+            "slow",
+        ]
+        shown = json.loads(output(tmp_path, "show", "last", "--json"))["tasks"]
+        assert {task["name"] for task in shown if task["forgiven"]} == {"lint", "slow"}
 
     def test_a_mark_is_shown_as_one(self, tmp_path: Path, state: Path) -> None:
         various(state)

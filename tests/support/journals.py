@@ -53,9 +53,10 @@ def ends(
     time: float = 1.0,
     result: object = None,
     cause: str | None = None,
+    forgiven: bool = False,
 ) -> list[Event]:
     return [
-        TaskEnded(EPOCH + time, name, attempt, outcome, seconds, 1.0, result, cause)
+        TaskEnded(EPOCH + time, name, attempt, outcome, seconds, 1.0, result, cause, forgiven)
         for name in names
     ]
 

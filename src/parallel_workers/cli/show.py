@@ -50,6 +50,7 @@ def _as_json(run: RunRecord, tasks: Sequence[TaskRecord]) -> str:
                 "digest": task.digest.hex(),
                 "outcome": task.outcome,
                 "cause": task.cause,
+                "forgiven": task.forgiven,
                 "mark": task.mark and task.mark._asdict(),
                 "attempts": [attempt._asdict() for attempt in task.attempts],
             }
@@ -68,7 +69,7 @@ def _summary(run: RunRecord, tasks: Sequence[TaskRecord]) -> Iterator[str]:
         times.append(f"{'for' if run.outcome == 'running' else 'took'} {duration}")
     jobs = f"{run.jobs:,} at once" if run.jobs else "no limit at once"
     yield f"{', '.join(times)}; {jobs}; by {run.user} on {run.host}"
-    counts = Counter(_outcome_of(run, task) for task in tasks)
+    counts = Counter(_counted_as(run, task) for task in tasks)
     yield f"{plural(len(tasks), 'task')}: " + ", ".join(
         f"{count:,} {outcome}" for outcome, count in counts.most_common()
     )
@@ -79,7 +80,8 @@ def _table(run: RunRecord, tasks: Sequence[TaskRecord]) -> Iterator[str]:
     for task in tasks:
         last = task.attempts[-1] if task.attempts else None
         line = f"{_columns(_outcome_of(run, task), last)}  {name_of(task.name)}"
-        remarks = [remark for remark in (_remark(task), _why(last)) if remark]
+        allowed = "it may fail" if task.forgiven else ""
+        remarks = [remark for remark in (_remark(task), _why(last), allowed) if remark]
         yield "  ".join([line, *remarks])
         for attempt in task.attempts[:-1]:
             line = f"{_columns(attempt.outcome or 'interrupted', attempt)}    "
@@ -97,6 +99,11 @@ def _outcome_of(run: RunRecord, task: TaskRecord) -> str:
     if task.outcome is not None:
         return task.outcome
     return "waiting" if run.outcome == "running" else "not run"
+
+
+def _counted_as(run: RunRecord, task: TaskRecord) -> str:
+    """Return what a task counts as, in the words of the report at the end of a run."""
+    return "allowed to fail" if task.forgiven else _outcome_of(run, task).replace("_", " ")
 
 
 def _remark(task: TaskRecord) -> str:
