@@ -606,6 +606,9 @@ def check_events(way: str, case: Case, result: Result) -> None:
             if task in model.serving:
                 model.leave(task)
             elif task in model.running:
+                if task in model.services and event.outcome in GOOD:
+                    assert not model.is_needed(task)
+                    model.dismiss(task)
                 model.end(task, well=event.outcome in GOOD)
                 model.skip_what_cannot_run()
             assert event.outcome == case.outcomes(model)[event.task]

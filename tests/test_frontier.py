@@ -485,7 +485,11 @@ def drive_both(data: st.DataObject, graph: Numbers, policy: dict[str, Any]) -> N
 
 
 def give_back_some(data: st.DataObject, frontier: Frontier, model: Model) -> None:
-    """Give back a task that has not begun, perhaps, and units that are not needed any more."""
+    """Give back a task that has not begun, perhaps, units, and services that nobody needs."""
+    for service in sorted(model.services & model.running):
+        if not model.is_needed(service) and data.draw(st.booleans(), label="dismiss"):
+            frontier.dismiss(service)
+            model.dismiss(service)
     if model.running and not data.draw(st.integers(0, 5), label="take back"):
         returned = data.draw(st.sampled_from(sorted(model.running)))
         frontier.take_back([returned])

@@ -331,9 +331,11 @@ def test_a_failure_ends_a_service_that_is_coming_up_for_nobody(tmp_path: Path) -
         "fails": fails,
     }
     write_work(tmp_path, tasks)
-    ended = run(tmp_path, "run", "-j2")
+    ended = run(tmp_path, "run", "-j2", "--events", "events")
     assert ended.status == 1
     assert "1 succeeded, 1 failed, 1 skipped in" in ended.output
+    assert "service_ready" not in (tmp_path / "events").read_text()
+    assert "▲ never" not in ended.output
 
 
 @pytest.mark.parametrize(

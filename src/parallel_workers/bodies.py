@@ -19,7 +19,7 @@ from parallel_workers.commands import (
     shown_command,
     words_of,
 )
-from parallel_workers.definition import Definition
+from parallel_workers.definition import Definition, Service
 from parallel_workers.driver import Driver, clock
 from parallel_workers.errors import AttemptError, CommandFailed, UsageError
 from parallel_workers.events import LET_GO, CommandResult
@@ -56,46 +56,103 @@ def command_bodies(
         outputs: What they pass on to each other.
         questions: By task that is to be confirmed, what somebody is asked.
     """
-    services = _services(runner, driver) if plan.services else None
-    confirmed: set[int] = set()
+    attempts = _Attempts(plan, commands, runner, driver, outputs, questions)
+    return {task: CommandBody(attempts.run, task) for task in commands}
 
-    def run(task: int) -> CommandResult | None:
+
+class _Attempts:
+    """What attempts do of tasks that run commands; the arguments are those of `command_bodies`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        commands: Mapping[int, CommandText],
+        runner: CommandRunner,
+        driver: Driver,
+        outputs: Outputs,
+        questions: Mapping[int, str],
+    ) -> None:
+        self._plan = plan
+        self._commands = commands
+        self._runner = runner
+        self._driver = driver
+        self._outputs = outputs
+        self._questions = questions
+        self._confirmed: set[int] = set()
+        self._services = _services(runner, driver) if plan.services else None
+
+    def run(self, task: int) -> CommandResult | None:
+        """Make an attempt of a task; return None where there is nothing of a command to tell.
+
+        Raises:
+            AttemptError: It has failed.
+        """
         # Prepared by the worker, not for all tasks before the first one starts.
-        number, definition = driver.attempt(task), plan.definitions[task]
+        plan, outputs = self._plan, self._outputs
+        number, definition = self._driver.attempt(task), plan.definitions[task]
         passed = {**outputs.variables(task), b"PW_OUTPUTS": outputs.begin(task, number)}
         if definition.done_if is not None:
             condition = _prepare(plan, task, definition.done_if, passed)
-            if runner.holds(condition, number, "done-if"):
-                try:
-                    outputs.take(task)
-                except OutputsError as error:
-                    why = f"done-if: outputs: {error}"
-                    raise runner.refusal(condition, number, why) from None
-                driver.found_done(task)
+            if self._is_done(condition, number):
                 return None
-            outputs.forget(task)
-        command = _prepare(plan, task, commands[task], passed)
-        if task in questions or definition.console:
-            # What the person at the terminal has to know by then.
-            driver.wait_until_told()
-        if task in questions and task not in confirmed:
-            try:
-                runner.confirm(command, number, questions[task], partial(_pointless, driver, task))
-            except AttemptError:
-                driver.forgo(task)  # the same would be asked again
-                raise
-            confirmed.add(task)
-            if plan.console is not None and task not in plan.consoles:
-                driver.release(task, plan.console)
-            # The time that the answer took is not the task's.
-            driver.started[task] = clock()
+        command = _prepare(plan, task, self._commands[task], passed)
+        if task in self._questions or definition.console:
+            self._turn_to_person(command, number)
         if definition.service is None:
-            return _passing_on(outputs, task, runner.run(command, number))
-        assert services is not None
-        with services.brought_up(task, command, definition.service, number) as result:
-            return _passing_on(outputs, task, result)
+            return self._pass_on(task, self._runner.run(command, number))
+        return self._bring_up(command, definition.service, number)
 
-    return {task: CommandBody(run, task) for task in commands}
+    def _is_done(self, condition: Command, number: int) -> bool:
+        task = condition.task
+        if not self._runner.holds(condition, number, "done-if"):
+            self._outputs.forget(task)
+            return False
+        try:
+            self._outputs.take(task)
+        except OutputsError as error:
+            why = f"done-if: outputs: {error}"
+            raise self._runner.refusal(condition, number, why) from None
+        self._driver.found_done(task)
+        return True
+
+    def _turn_to_person(self, command: Command, number: int) -> None:
+        """Let a person know what has happened, and confirm the task if it is to be."""
+        driver, task = self._driver, command.task
+        driver.wait_until_told()
+        if task not in self._questions or task in self._confirmed:
+            return
+        try:
+            pointless = partial(_pointless, driver, task)
+            self._runner.confirm(command, number, self._questions[task], pointless)
+        except AttemptError:
+            driver.forgo(task)  # the same would be asked again
+            raise
+        self._confirmed.add(task)
+        if self._plan.console is not None and task not in self._plan.consoles:
+            driver.release(task, self._plan.console)
+        # The time that the answer took is not the task's.
+        driver.started[task] = clock()
+
+    def _bring_up(self, command: Command, service: Service, number: int) -> CommandResult | None:
+        assert self._services is not None
+        with self._services.brought_up(command.task, command, service, number) as result:
+            if result is not None:
+                return self._pass_on(command.task, result)
+        self._driver.dismiss(command.task)
+        return None
+
+    def _pass_on(self, task: int, result: CommandResult) -> CommandResult:
+        """Pass on what a command has written for those behind it.
+
+        Raises:
+            CommandFailed: It has written what cannot be passed on.
+        """
+        try:
+            self._outputs.take(task)
+        except OutputsError as error:
+            result = result._replace(error=f"outputs: {error}")
+            raise CommandFailed(f"{result.command}: {result.ending}", result) from None
+        return result
 
 
 def _pointless(driver: Driver, task: int) -> bool:
@@ -109,20 +166,6 @@ def _services(runner: CommandRunner, driver: Driver) -> "Services":
     services = Services(runner, driver.left)
     driver.supervisor = services
     return services
-
-
-def _passing_on(outputs: Outputs, task: int, result: CommandResult) -> CommandResult:
-    """Pass on what a command has written for those behind it.
-
-    Raises:
-        CommandFailed: It has written what cannot be passed on.
-    """
-    try:
-        outputs.take(task)
-    except OutputsError as error:
-        result = result._replace(error=f"outputs: {error}")
-        raise CommandFailed(f"{result.command}: {result.ending}", result) from None
-    return result
 
 
 class CommandBody:

@@ -239,6 +239,10 @@ class Driver:
             self._changed.notify()
         self.on_change()
 
+    def dismiss(self, service: int) -> None:
+        """Let the running attempt of a service be all that there is of it. Called likewise."""
+        self._frontier.dismiss(service)
+
     def found_done(self, task: int) -> None:
         """Note that the running attempt of `task` found it done. Called by its worker, likewise."""
         self._found_done.add(task)

@@ -34,7 +34,8 @@ One rule for edges
 
 Services
     The *users* of a service are the tasks that wait for it, directly or by gates alone. When the
-    last of them has ended, the service is told to end (`unneeded`), and has succeeded when it has.
+    last of them has ended, the service is told to end (`unneeded`), and has succeeded when it has,
+    be it before it was up (`dismiss`).
     One that ends without having been told has failed: its users are marked, and those that were
     ready or to be tried again end with it. What runs may end in its own time.
 
@@ -198,6 +199,7 @@ class Frontier:
         self._unused: dict[int, int] = {}
         # Those that did not start for that.
         self._needless: set[int] = set()
+        self._dismissed: set[int] = set()
         self._begin_with(done)
 
     @classmethod
@@ -346,6 +348,10 @@ class Frontier:
         self._pools.release(task, pool)
         self.ready = self._count_ready()
 
+    def dismiss(self, service: int) -> None:
+        """Let a service that is RUNNING never be up: if its attempt ends well, it has succeeded."""
+        self._dismissed.add(service)
+
     def wake(self, task: int) -> None:
         """Let a task that is DELAYED be ready for its next attempt; any other is left alone."""
         if self._states[task] == DELAYED:
@@ -445,7 +451,7 @@ class Frontier:
             task = code if code >= 0 else ~code
             self._give_units(task)
             self.running -= 1
-            if code >= 0 and task in self._users:
+            if code >= 0 and task in self._users and task not in self._dismissed:
                 self._serve(task)
             elif code >= 0:
                 self._end(task, SUCCEEDED)

@@ -51,8 +51,8 @@ class Services:
     @contextmanager
     def brought_up(
         self, task: int, command: Command, service: Service, attempt: int
-    ) -> Iterator[CommandResult]:
-        """Start a service and wait until it is up, or nobody needs it any more.
+    ) -> Iterator[CommandResult | None]:
+        """Start a service and wait until it is up.
 
         It ends again if that is not to be, or the context is left by an exception.
 
@@ -63,7 +63,8 @@ class Services:
             attempt: The number of the attempt, from 1.
 
         Yields:
-            What there is of it yet: its log.
+            What there is of it yet: its log. None where nobody needed it any more before it was up,
+            and it has ended.
 
         Raises:
             CommandFailed: It could not be started, or ended before it was up.
@@ -76,7 +77,11 @@ class Services:
             )
         process = self._start(task, command, attempt)
         try:
-            self._wait(task, process, service)
+            if not self._comes_up(task, process, service):
+                self._runner.end(process.started)
+                process.gone.wait()
+                yield None
+                return
             yield CommandResult(command.text, None, process.started.log, 0)
             process.came_up = True
         except BaseException:
@@ -114,18 +119,22 @@ class Services:
             self._processes[task] = process
         return process
 
-    def _wait(self, task: int, process: "_Process", service: Service) -> None:
+    def _comes_up(self, task: int, process: "_Process", service: Service) -> bool:
+        """Wait until a service is up, or nobody needs it any more; return whether it is up."""
         runner, command = self._runner, process.started.command
         deadline = inf if command.timeout is None else runner.clock() + command.timeout
         is_up = self._check_of(task, process, service, deadline)
         pause = FIRST_PAUSE
-        while task not in self._unneeded and not is_up():
+        while task not in self._unneeded:
+            if is_up():
+                return True
             if process.gone.wait(pause) and task not in self._unneeded:
                 assert process.error is not None
                 raise _too_early(process.error, "before it was up")
             if runner.clock() > deadline:
                 raise self._took_too_long(process)
             pause = min(1.5 * pause, LONGEST_PAUSE)
+        return False
 
     def _took_too_long(self, process: "_Process") -> TimedOut:
         """End a service that did not come up in time, and return the error of that."""

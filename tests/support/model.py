@@ -29,6 +29,7 @@ class Model:
     serving: set[int] = field(default_factory=set)
     served: set[int] = field(default_factory=set)
     needless: set[int] = field(default_factory=set)
+    dismissed: set[int] = field(default_factory=set)
     attempts: dict[int, int] = field(default_factory=dict)
     failures: int = 0
     stopped: bool = False
@@ -155,7 +156,7 @@ class Model:
 
     def end(self, task: int, *, well: bool) -> None:
         self.running.remove(task)
-        if well and task in self.services:
+        if well and task in self.services - self.dismissed:
             self.serving.add(task)
             self.served.add(task)
         elif well:
@@ -199,6 +200,9 @@ class Model:
         if not self.may_start(task):
             self.outcome[task] = "failed" if self.attempts[task] else "skipped"
         self.skip_what_cannot_run()
+
+    def dismiss(self, service: int) -> None:
+        self.dismissed.add(service)
 
     def release(self, task: int, pool: int) -> None:
         left = {other: units for other, units in self.needs[task].items() if other != pool}
