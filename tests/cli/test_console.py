@@ -318,6 +318,15 @@ def test_without_a_terminal_a_task_to_be_confirmed_is_parked_until_somebody_is_t
     assert run(tmp_path, "run", "--resume").status == 0
 
 
+@pytest.mark.parametrize("field", [{"confirm": "Really?"}, {"console": True}])
+def test_without_any_standard_input_there_is_no_terminal(
+    tmp_path: Path, field: dict[str, object]
+) -> None:
+    write_work(tmp_path, {"a": {"command": "true", **field}})
+    ended = run(tmp_path, "run", before=("sh", "-c", 'exec "$@" <&-', "sh"))
+    assert (ended.status, ended.errors) == (4 if "confirm" in field else 0, "")
+
+
 def test_a_failure_weighs_more_than_what_is_parked(tmp_path: Path) -> None:
     write_work(tmp_path, {**CONFIRMED, "fails": {"command": "exit 1", "after": ["plan"]}})
     ended = run(tmp_path, "run", "-k")

@@ -251,3 +251,12 @@ def test_too_little_memory_is_one_error(tmp_path: Path) -> None:
     limited = ("sh", "-c", 'ulimit -v 300000; exec "$@"', "sh")
     ended = run(tmp_path, "check", "work.json", before=limited)
     assert ended == (2, "", "error: this takes more memory than there is\n")
+
+
+def test_a_current_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    write_work(tmp_path, HARMLESS)
+    gone = ("sh", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "sh")
+    ended = run(tmp_path, "run", str(tmp_path / "work.json"), before=gone)
+    assert (ended.status, ended.output) == (2, "")
+    said = "error: the current directory cannot be used; change to one that exists: "
+    assert ended.errors == f"{said}No such file or directory\n"

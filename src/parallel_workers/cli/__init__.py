@@ -80,11 +80,20 @@ def run_program() -> int:
     except MemoryError:
         tell("error: this takes more memory than there is")
     except OSError as error:
-        tell(f"error: standard output cannot be written: {error.strerror}")
+        tell(f"error: {_what_failed()}: {error.strerror}")
     except (click.Abort, KeyboardInterrupt):
         # Before anything runs; a run hears of interrupts in its own way.
         return INTERRUPTED
     return 2
+
+
+def _what_failed() -> str:
+    """Return what the system refused, of what nobody has said more of."""
+    try:
+        os.getcwd()
+    except OSError:
+        return "the current directory cannot be used; change to one that exists"
+    return "standard output cannot be written"
 
 
 def _settle_standard_files() -> None:
@@ -93,6 +102,8 @@ def _settle_standard_files() -> None:
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     if sys.stderr is None:
