@@ -32,9 +32,9 @@ class Listener:
         self.goes_on.set()
 
     def __call__(self, events: Sequence[Event]) -> None:
-        self.batches.append(list(events))
         self.tellers.add(threading.current_thread())
         self.goes_on.wait(60)
+        self.batches.append(list(events))
 
     @property
     def events(self) -> list[Event]:

@@ -323,6 +323,24 @@ def test_an_interrupt_ends_services_that_are_up_and_those_that_come_up(tmp_path:
     assert "failed" not in ended.output
 
 
+def test_an_interrupt_is_told_of_the_service_and_not_of_what_asks_whether_it_is_up(
+    tmp_path: Path,
+) -> None:
+    ready = "touch asked; sleep 77"
+    tasks = {
+        "db": {"command": STAYS, "service": {"ready": ready}},
+        "a": {"command": "true", "after": ["db"]},
+    }
+    write_work(tmp_path, tasks)
+    with started(tmp_path, "run") as running:
+        running.wait_for("asked")
+        running.send(signal.SIGINT)
+        ended = running.end()
+    assert ended.status == 130
+    assert f"\n  $ {STAYS}\n" in ended.output
+    assert "sleep 77" not in ended.output
+
+
 def test_a_failure_ends_a_service_that_is_coming_up_for_nobody(tmp_path: Path) -> None:
     fails = "until [ -e coming ]; do sleep 0.01; done; exit 1"
     tasks = {

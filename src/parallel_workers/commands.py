@@ -283,12 +283,17 @@ class CommandRunner:
         except _NotStartedError as error:
             raise self.refusal(command, attempt, f"{what}: {error}") from None
         ended = self._wait(command.task, pid, command.timeout, pointless)
-        result = CommandResult(command.text, ended.status, os.devnull, 0, cpu=ended.cpu)
         if ended.timed_out:
+            result = self._unheard(command, attempt, ended, what)
             raise TimedOut(f"{what}: {command.text}: timed out", result)
         if ended.status != 0 and (ended.cancelled or self._children.ending):
-            raise self._failure(result, cancelled=True)
+            raise self._failure(self._unheard(command, attempt, ended, what), cancelled=True)
         return ended.status == 0
+
+    def _unheard(self, command: Command, attempt: int, ended: Ended, what: str) -> CommandResult:
+        """Return what is left of a condition that did not come to tell."""
+        log = self._logs.open(command.log, attempt)
+        return CommandResult(command.text, ended.status, log, 0, what, ended.cpu)
 
     def refusal(self, command: Command, attempt: int, why: str) -> AttemptError:
         """Return the error of an attempt that does not start its command.

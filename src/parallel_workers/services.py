@@ -84,9 +84,12 @@ class Services:
                 return
             yield CommandResult(command.text, None, process.started.log, 0)
             process.came_up = True
-        except BaseException:
+        except BaseException as error:
             self._runner.end(process.started)
             process.gone.wait()
+            if isinstance(error, Cancelled) and process.error is not None:
+                # Of the service, and not of what asked whether it is up.
+                raise Cancelled(str(process.error), process.error.result) from None
             raise
         finally:
             process.settled.set()

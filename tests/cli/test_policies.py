@@ -1,5 +1,6 @@
 """Policies on the command line: what a failure means, and when it is tried again."""
 
+import re
 import signal
 from pathlib import Path
 
@@ -117,7 +118,9 @@ def test_a_condition_that_takes_too_long_times_out(tmp_path: Path) -> None:
     write_work(tmp_path, {"a": task})
     ended = run(tmp_path, "run")
     assert ended.status == 1
-    assert "✗ a  timed out after" in ended.output
+    told = r"✗ a  timed out after [\w. ]+; done-if\n  \$ sleep 60\n"
+    assert len(re.findall(told, ended.output)) == 2
+    assert "/dev/null" not in ended.output
     assert not (tmp_path / "run").exists()
 
 

@@ -254,7 +254,7 @@ def test_too_little_memory_is_one_error(tmp_path: Path) -> None:
 
 
 def test_a_current_directory_that_is_gone_is_told(tmp_path: Path) -> None:
-    write_work(tmp_path, HARMLESS)
+    write_work(tmp_path, {"a": "touch ran"})
     gone = ("sh", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "sh")
     ended = run(tmp_path, "run", str(tmp_path / "work.json"), before=gone)
     assert (ended.status, ended.output) == (2, "")

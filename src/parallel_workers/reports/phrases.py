@@ -31,6 +31,8 @@ def ending(outcome: Outcome, seconds: float, result: Any) -> str:
     'exit status 3 after 1.2 s'
     >>> ending(Outcome.FAILED, 0.5, CommandResult("make", -11, "make.log", 0))
     'killed by SIGSEGV after 500 ms'
+    >>> ending(Outcome.TIMED_OUT, 0.5, CommandResult("test -e done", -15, "", 0, "done-if"))
+    'timed out after 500 ms; done-if'
     >>> ending(Outcome.FAILED, 0.5, ValueError("no rows"))
     'ValueError: no rows'
     """
@@ -38,14 +40,18 @@ def ending(outcome: Outcome, seconds: float, result: Any) -> str:
         return _exception(result)
     if outcome is Outcome.FAILED and isinstance(result, CommandResult):
         return _command_ending(result, seconds)
-    return f"{outcome.replace('_', ' ')} after {format_duration(seconds)}"
+    how = f"{outcome.replace('_', ' ')} after {format_duration(seconds)}"
+    return _with_error(how, result.error) if isinstance(result, CommandResult) else how
 
 
 def _command_ending(result: CommandResult, seconds: float) -> str:
     if result.status is None:
         return one_line(result.ending, _LONGEST)
     how, _, error = result.ending.partition("; ")
-    how = f"{how} after {format_duration(seconds)}"
+    return _with_error(f"{how} after {format_duration(seconds)}", error)
+
+
+def _with_error(how: str, error: str | None) -> str:
     return f"{how}; {one_line(error, _LONGEST)}" if error else how
 
 
