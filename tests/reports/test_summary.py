@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from parallel_workers.errors import NotConfirmed
-from parallel_workers.events import CommandResult, Event, Outcome
+from parallel_workers.events import CommandResult, Event, Outcome, ServiceReady
 from parallel_workers.reports.style import Style
 from parallel_workers.reports.summary import Summary
 from tests.reports.made import (
@@ -190,6 +190,13 @@ def test_every_attempt_counts_for_the_speed_up_and_none_twice() -> None:
     given_up: list[Event] = [retried("b", None), ended("b", Outcome.FAILED)]
     assert told(*lasted_attempt, wall=1.0).endswith("speed-up 2.5\n")
     assert told(*given_up, wall=1.0).endswith("speed-up 1.2\n")
+
+
+def test_a_service_counts_for_the_speed_up_until_it_is_up() -> None:
+    up: list[Event] = [ServiceReady(0.0, "db", 1, 0.5), ended("a"), ended("db", seconds=60.0)]
+    assert told(*up, wall=1.0).endswith("speed-up 1.8\n")
+    died: list[Event] = [up[0], ended("db", Outcome.FAILED, seconds=60.0)]
+    assert told(*died, wall=1.0).endswith("speed-up 0.5\n")
 
 
 def test_names_are_cut_where_they_are_long_but_not_in_the_line_that_runs_them(logs: Logs) -> None:

@@ -10,6 +10,7 @@ from parallel_workers.events import (
     Outcome,
     RunEnded,
     RunStarted,
+    ServiceReady,
     TaskEnded,
     TaskRetried,
 )
@@ -51,7 +52,9 @@ class Summary:
         self._rerun = rerun
         self._succeeded = 0
         self._others = dict.fromkeys(_WORDS, 0)
+        # Seconds in which a worker was at something; and the services that none is at any more.
         self._busy = 0.0
+        self._serving: set[str] = set()
         self._started = 0.0
         self._ended = 0.0
         self._failures: list[TaskEnded] = []
@@ -83,16 +86,23 @@ class Summary:
             if isinstance(event, TaskEnded):
                 if event.outcome is Outcome.SUCCEEDED:
                     self._succeeded += 1
-                    self._busy += event.seconds
+                    self._count(event)
                 else:
                     self._note_no_success(event)
             elif isinstance(event, TaskRetried):
                 self._retried[event.task] = event.attempt
                 self._busy += event.seconds
+            elif isinstance(event, ServiceReady):
+                self._count(event)
+                self._serving.add(event.task)
             elif isinstance(event, RunStarted):
                 self._started = event.time
             elif isinstance(event, RunEnded):
                 self._ended = event.time
+
+    def _count(self, event: TaskEnded | ServiceReady) -> None:
+        if event.task not in self._serving:
+            self._busy += event.seconds
 
     def _note_no_success(self, event: TaskEnded) -> None:
         if event.outcome is Outcome.SKIPPED:
@@ -105,7 +115,7 @@ class Summary:
             return
         # An attempt that was to be followed by another, and was not, has been counted.
         if self._retried.get(event.task) != event.attempt:
-            self._busy += event.seconds
+            self._count(event)
         if event.forgiven:
             self._forgiven_count += 1
             _append(self._forgiven, event.task)
