@@ -21,7 +21,7 @@ from parallel_workers.journal_schema import (
     open_for_reading,
 )
 from parallel_workers.logs import log_name
-from parallel_workers.wording import at_most, one_line, shorten
+from parallel_workers.wording import at_most, encodable, one_line, shorten
 
 IN_TABLE, IN_FILE = b"t", b"f"
 """How the row of a value begins that holds it, and what the row of one in a file is."""
@@ -395,9 +395,17 @@ class History:
     def _read(self, sql: str, kinds: _Kinds, **values: Any) -> list[Any]:
         """Return rows of which each column holds what it should.
 
+        Args:
+            sql: The query.
+            kinds: What each column should hold.
+            values: Those in the query; text is written as the journal has it.
+
         Raises:
             UsageError: The journal is damaged, or cannot be used.
         """
+        for name, value in values.items():
+            if isinstance(value, str):
+                values[name] = encodable(value)
         with readable(self.state):
             rows = self._connection.execute(sql, values).fetchall()
         # SQLite notices damage to its pages, but not to what stands in them.

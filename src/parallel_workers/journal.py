@@ -50,7 +50,7 @@ from parallel_workers.journal_schema import (
     sync_directories,
 )
 from parallel_workers.state import make_state, user_name
-from parallel_workers.wording import one_line, plural, shorten
+from parallel_workers.wording import encodable, one_line, plural, shorten
 
 LARGEST_VALUE = 1 << 16
 """The most bytes of a value that the journal itself holds; a larger one gets a file."""
@@ -320,7 +320,7 @@ class Journal(History):
         execute("INSERT OR IGNORE INTO run (id) VALUES (?)", (facts.run,))
         [(run,)] = execute("SELECT number FROM run WHERE id = ?", (facts.run,))
         session = (
-            *(run, facts.graph, _storable(facts.file), json.dumps(list(facts.arguments))),
+            *(run, facts.graph, encodable(facts.file), json.dumps(list(facts.arguments))),
             *(user_name(), os.uname().nodename, min(facts.jobs, 1 << 62), len(self._tasks)),
             facts.started,
         )
@@ -389,13 +389,13 @@ class Journal(History):
         status = log = cpu = memory = error = None
         if isinstance(result, CommandResult):
             _, status, log, _, error, cpu, memory = result
-            log = log[len(prefix) :] if log.startswith(prefix) else _storable(log)
+            log = log[len(prefix) :] if log.startswith(prefix) else encodable(log)
         elif isinstance(result, BaseException):
             error = _line_of(result)
         final, cause = 0, None
         if isinstance(event, TaskEnded):
             final, cause = FORGIVEN if event.forgiven else 1, event.cause
-        error = error and _storable(error)
+        error = error and encodable(error)
         return status, log, cpu, memory, str(event.outcome), final, error, cause
 
     def _replace(self) -> None:
@@ -430,11 +430,6 @@ class Journal(History):
         with contextlib.suppress(OSError, sqlite3.Error):
             if os.stat(f"{self.state}/{JOURNAL}-wal").st_size > _TIDY_SIZE:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _storable(text: str) -> str:
-    """Return `text` in a form that UTF-8 has: the path of a file may hold any bytes."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _line_of(error: BaseException) -> str:

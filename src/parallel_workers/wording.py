@@ -87,6 +87,15 @@ def printable(text: str) -> str:
     )
 
 
+def encodable(text: str) -> str:
+    r"""Replace what UTF-8 has no bytes for by an escape: the path of a file may hold any bytes.
+
+    >>> encodable("d\udcff")
+    'd\\udcff'
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
 def one_line(text: str, limit: int = SHOWN_NAME) -> str:
     r"""Fold `text` into one printable line of at most `limit` characters.
 

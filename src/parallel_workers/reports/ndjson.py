@@ -22,6 +22,7 @@ from parallel_workers.events import (
     TaskRetried,
     TaskStarted,
 )
+from parallel_workers.wording import encodable
 
 NAMES = {
     RunStarted: "run_started",
@@ -68,7 +69,7 @@ class EventLines:
             return fields
         fields["outcome"] = str(event.outcome)
         if isinstance(event.result, CommandResult):
-            fields |= {"status": event.result.status, "log": event.result.log}
+            fields |= {"status": event.result.status, "log": encodable(event.result.log)}
         if isinstance(event, TaskRetried):
             fields["delay"] = event.delay
         elif event.cause is not None:
