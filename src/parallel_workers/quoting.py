@@ -12,7 +12,7 @@ In the texts here, a NUL marks the place of each value.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from parallel_workers.shell import BUILT_INS, split_plain
 
@@ -80,6 +80,36 @@ def _double(value: str) -> str:
 
 def _argument(value: str) -> str:
     return value if _IS_PLAIN(value) else _bare(value)
+
+
+def shell_line(words: Iterable[str]) -> str:
+    r"""Return the line that a person types into a shell to have these words.
+
+    Args:
+        words: Arguments as they came; in one that is no text in UTF-8, each byte of which that is
+            so stands as half a surrogate pair.
+
+    >>> print(shell_line(["ls", "a b", "d\udcff1"]))
+    ls 'a b' $'d\3771'
+    """
+    import shlex
+
+    return " ".join(_escaped(word) if _BYTE.search(word) else shlex.quote(word) for word in words)
+
+
+_BYTE = re.compile("[\udc80-\udcff]")
+"""What stands in an argument for a byte that is no text in UTF-8."""
+
+
+def _escaped(word: str) -> str:
+    """Return a word as the shells read it that know a way to write any byte."""
+
+    # In octal: a shell may take more than two digits for those of a hexadecimal number.
+    def octal(found: re.Match[str]) -> str:
+        return f"\\{ord(found[0]) - 0xDC00:o}"
+
+    plain = word.replace("\\", r"\\").replace("'", r"\'")
+    return f"$'{_BYTE.sub(octal, plain)}'"
 
 
 def _takes_plain_arguments(text: str) -> bool:

@@ -1,12 +1,14 @@
-"""Paths that are no text in UTF-8: they are recorded, and told."""
+"""Paths that are no text in UTF-8: they are recorded, told, and can be pasted."""
 
 import json
 import os
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.program import run, write_work
+from tests.support.program import WORDS, run, write_work
 
 ODD = os.fsdecode(b"d\xff")
 
@@ -66,3 +68,18 @@ def test_events_tell_of_logs_in_such_a_place(odd: Path) -> None:
     logs = [line["log"] for line in lines if line["event"] == "task_ended"]
     assert len(logs) == 2
     assert all(log.startswith(r"d\udcff/state/runs/") for log in logs)
+
+
+@pytest.mark.program("bash")
+def test_the_line_that_runs_it_again_can_be_pasted(odd: Path) -> None:
+    ended = run(odd.parent, "run", f"{ODD}/work.json", "bad", "--state", f"{ODD}/state")
+    [line] = [line for line in ended.output.splitlines() if "run it again: " in line]
+    script = odd.parent / "parallel-workers"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(WORDS)} "$@"\n')
+    script.chmod(0o755)
+    env = {**os.environ, "PATH": f"{odd.parent}:{os.environ['PATH']}"}
+    words = ["bash", "-c", line.partition(": ")[2]]
+    again = subprocess.run(words, cwd=odd.parent, env=env, capture_output=True)
+    assert (again.returncode, again.stderr) == (1, b"")
+    assert (odd.parent / "tried").read_text().split() == ["tried"] * 2
+    assert len(list((odd / "state" / "runs").iterdir())) == 2

@@ -437,7 +437,7 @@ def _rerun_line(
     """Return what gives, for the name of a task, the line that runs it again."""
 
     def line(name: str) -> str:
-        import shlex
+        from parallel_workers.quoting import shell_line
 
         words = ["parallel-workers", "run"]
         for option, value in options.items():
@@ -449,7 +449,7 @@ def _rerun_line(
         # What begins with a dash would be taken for an option.
         file = f"./{path}" if path[0] == "-" and path != "-" else path
         handed = ["--", *arguments] if arguments and name in named else []
-        return shlex.join([*words, file, pattern_of(_needs(plan, name)), *handed])
+        return shell_line([*words, file, pattern_of(_needs(plan, name)), *handed])
 
     return line
 
