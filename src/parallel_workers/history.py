@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from parallel_workers.errors import UsageError
 from parallel_workers.events import Outcome
+from parallel_workers.hashing import blake2b
 from parallel_workers.journal_schema import (
     FAULTS,
     JOURNAL,
@@ -543,8 +544,6 @@ def value_path(directory: str, name: str, digest: bytes) -> str:
         name: The name of the task.
         digest: What the task does.
     """
-    from hashlib import blake2b
-
     key = blake2b(name.encode() + b"\0" + digest, digest_size=16).hexdigest()
     return f"{directory}/values/{key}"
 
