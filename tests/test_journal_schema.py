@@ -1,5 +1,6 @@
 """The file of the journal: its versions, and names for what is set aside."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from parallel_workers import journal_schema
+from parallel_workers.errors import NoJournalError
 from parallel_workers.journal_schema import (
     MIGRATIONS,
     migrate,
+    open_for_changes,
     open_for_reading,
     open_for_writing,
     set_aside,
@@ -93,6 +96,19 @@ def test_what_is_set_aside_takes_all_its_files_along_and_no_name_twice(path: Pat
             assert Path(aside + suffix).read_text() == f"{number}{suffix}"
             assert not Path(f"{path}{suffix}").exists()
     assert len(asides) == 3
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_no_journal_is_made_for_who_reads_or_changes_one(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "journal.db").write_bytes(content)
+    before = os.listdir(tmp_path)
+    for opened in (open_for_reading, open_for_changes):
+        with pytest.raises(NoJournalError, match="no run has been recorded there"):
+            opened(str(tmp_path))
+    assert os.listdir(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["a?b", "a#b", "a%41", "a b", "é", "a&mode=memory"])

@@ -14,6 +14,18 @@ class UsageError(ParallelWorkersError):
     """What was asked for cannot be done; the message says what to do instead."""
 
 
+class StateError(UsageError):
+    """What is kept of runs cannot be used; the message says which file, and what to do."""
+
+
+class NoJournalError(StateError):
+    """No run has been recorded in a state directory."""
+
+
+class DamageError(StateError):
+    """The journal is no database any more, or holds what was never recorded."""
+
+
 class FieldError(ParallelWorkersError):
     """A field holds what it cannot hold.
 

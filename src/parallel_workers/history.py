@@ -1,6 +1,5 @@
 """What the journal knows of runs: read at any time, also while one is under way."""
 
-import contextlib
 import json
 import os
 import sqlite3
@@ -12,17 +11,17 @@ from parallel_workers.errors import UsageError
 from parallel_workers.events import Outcome
 from parallel_workers.hashing import blake2b
 from parallel_workers.journal_schema import (
-    FAULTS,
     JOURNAL,
     MOST_ATTEMPTS,
     RUN_SHIFT,
     TASK_SHIFT,
-    is_damage,
+    damage,
+    faults_explained,
     is_locked,
     open_for_reading,
 )
 from parallel_workers.logs import log_name
-from parallel_workers.wording import at_most, encodable, one_line, shorten
+from parallel_workers.wording import at_most, encodable, shorten
 
 IN_TABLE, IN_FILE = b"t", b"f"
 """How the row of a value begins that holds it, and what the row of one in a file is."""
@@ -178,10 +177,15 @@ class History:
     Args:
         state: The state directory.
         connection: A connection to its journal.
+
+    Attributes:
+        state: The state directory.
+        path: That of the journal.
     """
 
     def __init__(self, state: str, connection: sqlite3.Connection) -> None:
         self.state = state
+        self.path = f"{state}/{JOURNAL}"
         self._connection = connection
 
     @classmethod
@@ -189,7 +193,7 @@ class History:
         """Open the journal of a state directory to read it.
 
         Raises:
-            UsageError: There is none that can be read.
+            StateError: There is none that can be read.
         """
         return cls(state, open_for_reading(state))
 
@@ -388,9 +392,9 @@ class History:
         """Let go of the file of the journal; who ends with it anyway need not.
 
         Raises:
-            UsageError: What SQLite does when it closes a journal failed.
+            StateError: What SQLite does when it closes a journal failed.
         """
-        with readable(self.state):
+        with faults_explained(self.path):
             self._connection.close()
 
     def _read(self, sql: str, kinds: _Kinds, **values: Any) -> list[Any]:
@@ -402,16 +406,16 @@ class History:
             values: Those in the query; text is written as the journal has it.
 
         Raises:
-            UsageError: The journal is damaged, or cannot be used.
+            StateError: The journal is damaged, or cannot be used.
         """
         for name, value in values.items():
             if isinstance(value, str):
                 values[name] = encodable(value)
-        with readable(self.state):
+        with faults_explained(self.path):
             rows = self._connection.execute(sql, values).fetchall()
         # SQLite notices damage to its pages, but not to what stands in them.
         if not all(_fits(row, kinds) for row in rows):
-            raise _damaged(self.state, "it holds what was never recorded")
+            raise damage(self.path, "it holds what was never recorded")
         return rows
 
     def _run(self, row: tuple[Any, ...]) -> RunRecord:
@@ -419,7 +423,7 @@ class History:
         try:
             facts[5] = tuple(map(str, json.loads(facts[5])))
         except (TypeError, ValueError):
-            raise _damaged(self.state, "it holds what was never recorded") from None
+            raise damage(self.path, "it holds what was never recorded") from None
         if ended is None:
             outcome = "running" if self.is_running(facts[0]) else "interrupted"
         resumed = started if started != first else None
@@ -546,29 +550,6 @@ def value_path(directory: str, name: str, digest: bytes) -> str:
     """
     key = blake2b(name.encode() + b"\0" + digest, digest_size=16).hexdigest()
     return f"{directory}/values/{key}"
-
-
-@contextlib.contextmanager
-def readable(state: str) -> Iterator[None]:
-    """Say of what SQLite finds wrong inside what it means for the user.
-
-    Raises:
-        UsageError: In its place.
-    """
-    try:
-        yield
-    except FAULTS as error:
-        what = one_line(str(error))
-        if is_damage(error):
-            raise _damaged(state, what) from None
-        raise UsageError(f"the journal in {state} cannot be used: {what}") from None
-
-
-def _damaged(state: str, what: str) -> UsageError:
-    return UsageError(
-        f"the journal in {state} is damaged: {what}; rename {JOURNAL} there, and the next run "
-        "begins another"
-    )
 
 
 def _fits(row: Sequence[Any], kinds: _Kinds) -> bool:

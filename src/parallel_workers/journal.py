@@ -33,15 +33,14 @@ from parallel_workers.history import (
     IN_TABLE,
     History,
     RunRecord,
-    readable,
     value_path,
 )
 from parallel_workers.journal_schema import (
     FAULTS,
-    JOURNAL,
     MOST_ATTEMPTS,
     RUN_SHIFT,
     TASK_SHIFT,
+    faults_explained,
     inode_of,
     is_damage,
     lock_run,
@@ -201,7 +200,7 @@ class Journal(History):
 
     def forget_values(self, run: RunRecord, names: Collection[str]) -> None:
         """Forget the values of tasks that are done again; one that gives None then keeps none."""
-        with readable(self.state):
+        with faults_explained(self.path):
             self._connection.executemany(
                 "DELETE FROM value WHERE task IN (SELECT id FROM task WHERE id BETWEEN ? AND ? "
                 "AND name = ?)",
@@ -254,7 +253,7 @@ class Journal(History):
 
     def _prepare(self) -> None:
         """Set up the connection."""
-        self._inode = inode_of(f"{self.state}/{JOURNAL}")
+        self._inode = inode_of(self.path)
         self._be_patient(_PATIENCE)
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
 
@@ -420,15 +419,15 @@ class Journal(History):
         if self.trouble is not None:
             what = plural(len(self._events), "event") if self._declared else "all of this run"
             missing.append(f"{what}: {self.trouble}")
-        elif self._inode != inode_of(f"{self.state}/{JOURNAL}"):
+        elif self._inode != inode_of(self.path):
             missing.append("all of this run: it was deleted meanwhile")
         if not missing:
             return None
-        return f"the journal {self.state}/{JOURNAL} lacks {'; '.join(missing)}"
+        return f"the journal {self.path} lacks {'; '.join(missing)}"
 
     def _tidy(self) -> None:
         with contextlib.suppress(OSError, sqlite3.Error):
-            if os.stat(f"{self.state}/{JOURNAL}-wal").st_size > _TIDY_SIZE:
+            if os.stat(f"{self.path}-wal").st_size > _TIDY_SIZE:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

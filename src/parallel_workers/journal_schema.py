@@ -15,7 +15,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 
-from parallel_workers.errors import UsageError
+from parallel_workers.errors import DamageError, NoJournalError, StateError, UsageError
 from parallel_workers.wording import one_line
 
 JOURNAL = "journal.db"
@@ -93,17 +93,44 @@ def open_for_writing(state: str, *, durable: bool = False) -> tuple[sqlite3.Conn
         A connection, and the new path of a journal that was damaged, if one was.
 
     Raises:
-        UsageError: It is not ours to write to, or cannot be written.
+        StateError: It is not ours to write to, or cannot be written.
     """
     path = f"{state}/{JOURNAL}"
-    with _reasons(path), _alone_in(state):
+    with faults_explained(path), _alone_in(state):
         try:
-            return _open_or_make(path, durable), None
-        except FAULTS as error:
-            if not is_damage(error):
-                raise
+            with faults_explained(path):
+                return _open_or_make(path, durable), None
+        except DamageError:
             aside = set_aside(path)
             return _open_or_make(path, durable), aside
+
+
+def open_undamaged(state: str, *, durable: bool = False) -> sqlite3.Connection:
+    """Open the journal of a state directory for who needs what is in it: it stays where it is.
+
+    Args:
+        state: The state directory; it exists.
+        durable: Whether what is written is to survive a loss of power, too.
+
+    Raises:
+        StateError: It is damaged, not ours to write to, or cannot be written.
+    """
+    path = f"{state}/{JOURNAL}"
+    with faults_explained(path), _alone_in(state):
+        return _open_or_make(path, durable)
+
+
+def open_for_changes(state: str) -> sqlite3.Connection:
+    """Open the journal of a state directory to change what is in it: none is made.
+
+    Args:
+        state: The state directory.
+
+    Raises:
+        StateError: There is none, or as `open_undamaged` does.
+    """
+    _refuse_none(state)
+    return open_undamaged(state)
 
 
 def replace_damaged(
@@ -120,11 +147,11 @@ def replace_damaged(
         As `open_for_writing` does.
 
     Raises:
-        UsageError: There is no other.
+        StateError: There is no other.
     """
     path = f"{state}/{JOURNAL}"
     aside = None
-    with _reasons(path), _alone_in(state):
+    with faults_explained(path), _alone_in(state):
         if inode is not None and inode_of(path) == inode:
             aside = set_aside(path)
     connection, another = open_for_writing(state, durable=durable)
@@ -138,16 +165,11 @@ def open_for_reading(state: str) -> sqlite3.Connection:
         state: The state directory.
 
     Raises:
-        UsageError: There is none that can be read.
+        StateError: There is none that can be read.
     """
     path = f"{state}/{JOURNAL}"
-    if not os.path.exists(path):
-        raise UsageError(
-            f"there is no journal in {state}: no run has been recorded there; "
-            "name another directory with --state DIR"
-        )
-    _check_kind(path)
-    with _reasons(path):
+    _refuse_none(state)
+    with faults_explained(path):
         try:
             connection = _connect(f"{_as_uri(path)}?mode=ro")
             version = _version(connection, path)
@@ -158,7 +180,7 @@ def open_for_reading(state: str) -> sqlite3.Connection:
             connection = _connect(f"{_as_uri(path)}?immutable=1")
             version = _version(connection, path)
     if version == 0:
-        raise UsageError(f"the journal {path} is empty: no run has been recorded there")
+        raise _nothing_in(path)
     return connection
 
 
@@ -305,19 +327,34 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _reasons(path: str) -> Iterator[None]:
-    """Say of what goes wrong inside what it means for the journal."""
+def faults_explained(path: str) -> Iterator[None]:
+    """Say of what goes wrong inside, with the journal of that path, what it means for people.
+
+    Raises:
+        StateError: In its place.
+    """
     try:
         yield
     except OSError as error:
-        raise UsageError(f"the journal {path} cannot be used: {error.strerror}") from None
+        raise StateError(f"the journal {path} cannot be used: {error.strerror}") from None
     except FAULTS as error:
         what = one_line(str(error), _LONGEST_ERROR)
         if is_damage(error):
-            raise UsageError(
-                f"the journal {path} is damaged ({what}); the next run sets it aside"
-            ) from None
-        raise UsageError(f"the journal {path} cannot be used: {what}") from None
+            raise damage(path, what) from None
+        raise StateError(f"the journal {path} cannot be used: {what}") from None
+
+
+def damage(path: str, what: str) -> DamageError:
+    """Return what is raised of a damaged journal.
+
+    Args:
+        path: Its path.
+        what: What is wrong with it.
+    """
+    return DamageError(
+        f"the journal {path} is damaged: {what}; a run that comes upon that sets it aside, "
+        "unless it needs what is recorded there"
+    )
 
 
 @contextlib.contextmanager
@@ -326,7 +363,7 @@ def _alone_in(state: str) -> Iterator[None]:
     directory = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if not _lock(directory, _WAITING):
-            raise UsageError(f"the state directory {state} is locked by another process")
+            raise StateError(f"the state directory {state} is locked by another process")
         yield
     finally:
         os.close(directory)
@@ -360,11 +397,33 @@ def _open_or_make(path: str, durable: bool) -> sqlite3.Connection:
     return connection
 
 
+def _refuse_none(state: str) -> None:
+    """Refuse a state directory in which there is no journal, without making one.
+
+    Raises:
+        StateError: There is none, or one of which nothing can be read.
+    """
+    path = f"{state}/{JOURNAL}"
+    _check_kind(path)
+    if _size(path):
+        return
+    if os.path.exists(path):
+        raise _nothing_in(path)
+    raise NoJournalError(
+        f"there is no journal in {state}: no run has been recorded there; "
+        "name another directory with --state DIR"
+    )
+
+
+def _nothing_in(path: str) -> NoJournalError:
+    return NoJournalError(f"the journal {path} is empty: no run has been recorded there")
+
+
 def _check_kind(path: str) -> None:
     """Refuse what is no file, and would make SQLite wait for whoever is at its other end.
 
     Raises:
-        UsageError: The journal, or what belongs to it, is something else.
+        StateError: The journal, or what belongs to it, is something else.
     """
     for each in (path, f"{path}-wal", f"{path}-shm"):
         try:
@@ -372,7 +431,7 @@ def _check_kind(path: str) -> None:
         except OSError:
             continue
         if not stat.S_ISREG(mode):
-            raise UsageError(
+            raise StateError(
                 f"the journal {path} cannot be used: {each} is no regular file; "
                 "remove it, or name another directory with --state DIR"
             )
@@ -396,12 +455,12 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
     version = _pragma(connection, "user_version")
     if _pragma(connection, "application_id") != _APPLICATION_ID:
         if version or tables:
-            raise UsageError(
+            raise StateError(
                 f"{path} is a database of another program; name another directory with --state DIR"
             )
         return 0
     if version > len(MIGRATIONS):
-        raise UsageError(
+        raise StateError(
             f"the journal {path} was written by a newer parallel-workers (schema {version}, this "
             f"one knows {len(MIGRATIONS)}); update this one, or name another with --state DIR"
         )

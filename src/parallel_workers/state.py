@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from parallel_workers.errors import UsageError
+from parallel_workers.errors import StateError, UsageError
 
 STATE_DIRECTORY = ".parallel-workers"
 """The name of the state directory, in the directory where commands run."""
@@ -45,7 +45,7 @@ def new_run(state: str) -> tuple[str, str]:
         The id of the run, and the path of its directory.
 
     Raises:
-        UsageError: The directory cannot be made.
+        StateError: The directory cannot be made.
     """
     make_state(state)
     with _reasons(state):
@@ -59,7 +59,8 @@ def make_state(state: str) -> None:
         state: Its path.
 
     Raises:
-        UsageError: It cannot be made.
+        StateError: It cannot be made.
+        UsageError: It has no path.
     """
     if not state:
         raise UsageError("--state needs the path of a directory; it is empty")
@@ -80,7 +81,7 @@ def _reasons(state: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(
+        raise StateError(
             f"the state directory {state} cannot be used: {error.strerror}; "
             "name another with --state DIR, or keep nothing with --no-journal"
         ) from None

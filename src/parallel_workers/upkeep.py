@@ -8,8 +8,14 @@ from collections.abc import Collection, Iterator, Sequence
 
 from parallel_workers.errors import UsageError
 from parallel_workers.events import Outcome
-from parallel_workers.history import History, RunRecord, readable
-from parallel_workers.journal_schema import RUN_SHIFT, lock_path, lock_run, open_for_writing
+from parallel_workers.history import History, RunRecord
+from parallel_workers.journal_schema import (
+    RUN_SHIFT,
+    faults_explained,
+    lock_path,
+    lock_run,
+    open_for_changes,
+)
 from parallel_workers.state import user_name
 from parallel_workers.wording import shorten, suggestion
 
@@ -22,12 +28,10 @@ class Upkeep(History):
         """Open the journal of a state directory to change it.
 
         Raises:
-            UsageError: There is none, or it cannot be written.
+            StateError: There is none, or it cannot be written.
         """
         # To ask for a change is no reason to make a journal, or to set one aside.
-        History.open(state)
-        connection, _ = open_for_writing(state)
-        return cls(state, connection)
+        return cls(state, open_for_changes(state))
 
     def mark(self, run: RunRecord, names: Collection[str], outcome: Outcome) -> None:
         """Record what a person knows of tasks, as what it is: with the time, and who said it.
@@ -138,7 +142,7 @@ class Upkeep(History):
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with readable(self.state):
+        with faults_explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
