@@ -6,18 +6,20 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from parallel_workers import journal_schema
-from parallel_workers.errors import NoJournalError
+from parallel_workers.errors import DamageError, NoJournalError
 from parallel_workers.journal_schema import (
     MIGRATIONS,
     migrate,
     open_for_changes,
     open_for_reading,
     open_for_writing,
+    open_undamaged,
     set_aside,
 )
 
@@ -96,6 +98,48 @@ def test_what_is_set_aside_takes_all_its_files_along_and_no_name_twice(path: Pat
             assert Path(aside + suffix).read_text() == f"{number}{suffix}"
             assert not Path(f"{path}{suffix}").exists()
     assert len(asides) == 3
+
+
+def read_names(path: str) -> list[str]:
+    connection = sqlite3.connect(path)
+    return [run for (run,) in connection.execute("SELECT id FROM run")]
+
+
+@pytest.fixture(params=["emptied", "deleted"])
+def cut(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, bytes]:
+    """A journal whose file is lost, and what it held: all of that lies in its log yet."""
+    path, log = tmp_path / "journal.db", tmp_path / "journal.db-wal"
+    connection, _ = open_for_writing(str(tmp_path))
+    connection.execute("INSERT INTO run (id) VALUES ('5abc0001')")
+    whole, left = path.read_bytes(), log.read_bytes()
+    # What closing it would move from there to the file was not moved when its process was killed.
+    connection.close()
+    log.write_bytes(left)
+    if request.param == "emptied":
+        path.write_bytes(b"")
+    else:
+        path.unlink()
+    return path, whole
+
+
+def test_a_journal_that_was_cut_to_nothing_is_kept_with_its_log(cut: tuple[Path, bytes]) -> None:
+    path, whole = cut
+    connection, aside = open_for_writing(str(path.parent))
+    assert connection.execute("SELECT id FROM run").fetchall() == []
+    assert aside is not None
+    Path(aside).write_bytes(whole)
+    assert read_names(aside) == ["5abc0001"]
+
+
+@pytest.mark.parametrize("opened", [open_for_reading, open_for_changes, open_undamaged])
+def test_who_needs_what_a_journal_held_leaves_it_as_it_is(
+    cut: tuple[Path, bytes], opened: Callable[[str], sqlite3.Connection]
+) -> None:
+    path, whole = cut
+    with pytest.raises(DamageError, match=r"is damaged: nothing is left of it but .*-wal; a run"):
+        opened(str(path.parent))
+    path.write_bytes(whole)
+    assert read_names(str(path)) == ["5abc0001"]
 
 
 @pytest.mark.parametrize("content", [None, b""])

@@ -201,11 +201,10 @@ def set_aside(path: str) -> str:
     """
     base = f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
     aside, count = base, 1
-    while os.path.lexists(aside):
+    while any(os.path.lexists(aside + suffix) for suffix in ("", "-wal")):
         count += 1
         aside = f"{base}-{count}"
-    os.rename(path, aside)
-    for suffix in ("-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             os.rename(path + suffix, aside + suffix)
     return aside
@@ -371,6 +370,7 @@ def _alone_in(state: str) -> Iterator[None]:
 
 def _open_or_make(path: str, durable: bool) -> sqlite3.Connection:
     _check_kind(path)
+    _refuse_emptied(path)
     # What SQLite makes beside it gets the same mode. A file that is there is left to SQLite: to
     # close any descriptor of it would drop the locks that another run of this process has on it.
     with contextlib.suppress(FileExistsError):
@@ -407,6 +407,7 @@ def _refuse_none(state: str) -> None:
     _check_kind(path)
     if _size(path):
         return
+    _refuse_emptied(path)
     if os.path.exists(path):
         raise _nothing_in(path)
     raise NoJournalError(
@@ -417,6 +418,18 @@ def _refuse_none(state: str) -> None:
 
 def _nothing_in(path: str) -> NoJournalError:
     return NoJournalError(f"the journal {path} is empty: no run has been recorded there")
+
+
+def _refuse_emptied(path: str) -> None:
+    """Refuse a journal of which only what was written last is left.
+
+    SQLite would take it for a new one and delete that, which may be all that was ever recorded.
+
+    Raises:
+        DamageError: It is such a one.
+    """
+    if not _size(path) and _size(f"{path}-wal"):
+        raise damage(path, f"nothing is left of it but {path}-wal")
 
 
 def _check_kind(path: str) -> None:
