@@ -163,6 +163,18 @@ def test_with_no_earlier_run_it_is_the_first_and_says_so(tmp_path: Path) -> None
         assert again(chain(), tmp_path).succeeded
 
 
+def test_to_go_on_needs_a_journal_that_can_be_read(tmp_path: Path) -> None:
+    chain().run(journal=tmp_path)
+    ran.clear()
+    damaged = b"garbage" * 2000
+    (tmp_path / "journal.db").write_bytes(damaged)
+    with pytest.raises(UsageError, match=r"journal\.db is damaged: "):
+        again(chain(), tmp_path)
+    assert (ran, (tmp_path / "journal.db").read_bytes()) == ([], damaged)
+    with pytest.warns(UserWarning, match="the journal was damaged; it is kept as"):
+        assert chain().run(journal=tmp_path).succeeded
+
+
 def test_to_go_on_needs_a_journal() -> None:
     with pytest.raises(UsageError, match="journal=PATH"):
         chain().run(resume=True)

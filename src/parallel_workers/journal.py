@@ -18,7 +18,7 @@ from collections.abc import Collection, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
-from parallel_workers.errors import UsageError
+from parallel_workers.errors import StateError
 from parallel_workers.events import (
     CommandResult,
     Event,
@@ -45,6 +45,7 @@ from parallel_workers.journal_schema import (
     is_damage,
     lock_run,
     open_for_writing,
+    open_undamaged,
     replace_damaged,
     sync_directories,
 )
@@ -146,14 +147,23 @@ class Journal(History):
             durable: Whether what is written is to survive a loss of power, too.
 
         Raises:
-            UsageError: Nothing can be recorded there.
+            StateError: Nothing can be recorded there.
         """
         make_state(state)
         connection, aside = open_for_writing(state, durable=durable)
         journal = cls(state, connection, durable=durable)
-        if aside is not None:
-            journal.warnings.append(f"the journal was damaged; it is kept as {aside}")
+        journal._tell_aside(aside)
         return journal
+
+    @classmethod
+    def open_undamaged(cls, state: str, *, durable: bool = False) -> "Journal":
+        """Open the journal for a run that needs what earlier ones recorded; arguments as `open`.
+
+        Raises:
+            StateError: Nothing can be recorded there, or the journal is damaged; it stays then.
+        """
+        make_state(state)
+        return cls(state, open_undamaged(state, durable=durable), durable=durable)
 
     def begin(self, facts: RunFacts, tasks: Sequence[tuple[str, bytes]]) -> None:
         """Record that a run begins, or goes on: then its tasks are those of now.
@@ -197,6 +207,15 @@ class Journal(History):
                 kept = IN_TABLE
         with self._mutex:
             self._values.append((name, kept))
+
+    def set_aside(self) -> None:
+        """Go on with another journal, before a run begins: this one has turned out to be damaged.
+
+        Raises:
+            StateError: There is no other.
+        """
+        with self._mutex:
+            self._replace()
 
     def forget_values(self, run: RunRecord, names: Collection[str]) -> None:
         """Forget the values of tasks that are done again; one that gives None then keeps none."""
@@ -276,7 +295,7 @@ class Journal(History):
                 self._damaged = True
                 self._replace()
                 self._write_at_once()
-        except (*FAULTS, UsageError) as error:
+        except (*FAULTS, StateError) as error:
             if self.trouble is None:
                 # Whoever holds it up is not waited for with every batch.
                 self._be_patient(0)
@@ -401,17 +420,21 @@ class Journal(History):
         """Go on with another journal, as this one is damaged.
 
         Raises:
-            UsageError: There is no other.
+            StateError: There is no other.
         """
         self._connection.close()
         self._connection, aside = replace_damaged(self.state, self._inode, durable=self._durable)
         self._damaged = False
         self._prepare()
-        if aside is not None:
-            self.warnings.append(f"the journal was damaged; it is kept as {aside}")
+        self._tell_aside(aside)
         if self._declared:
             self._lost.append("what was recorded before the journal was damaged")
         self._declared = False
+
+    def _tell_aside(self, aside: str | None) -> None:
+        """Let it be told where a damaged journal is kept, if there was one."""
+        if aside is not None:
+            self.warnings.append(f"the journal was damaged; it is kept as {aside}")
 
     def _missing(self) -> str | None:
         """Return what has not been recorded, in a line; None if all has."""

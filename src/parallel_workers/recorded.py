@@ -41,7 +41,7 @@ def record(plan: Plan, state: str, jobs: int, *, resume: bool) -> Beginning:
             run.
     """
     try:
-        journal = Journal.open(state)
+        journal = Journal.open_undamaged(state) if resume else Journal.open(state)
         try:
             return _begun(journal, plan, jobs, resume=resume)
         except BaseException:

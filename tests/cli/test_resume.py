@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +320,59 @@ def test_a_damaged_journal_is_set_aside_and_the_run_goes_on(chain: Path) -> None
     assert "the journal was damaged; it is kept as" in ended.errors
     kept = [path for path in journal.parent.iterdir() if "damaged" in path.name]
     assert b"garbage" in {path.read_bytes()[:7] for path in kept}
+
+
+def damage_pages(journal: Path) -> None:
+    """Write over all of a journal but its first page, which SQLite looks at when it opens it."""
+    connection = sqlite3.connect(journal)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with journal.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff\x00garbage" * ((journal.stat().st_size - 4096) // 9))
+
+
+def damage_header(journal: Path) -> None:
+    damage_pages(journal)
+    with journal.open("r+b") as file:
+        file.write(b"garbage")
+
+
+def test_a_journal_that_is_damaged_within_is_set_aside_and_the_run_goes_on(chain: Path) -> None:
+    journal = chain / ".parallel-workers" / "journal.db"
+    damage_pages(journal)
+    told(chain)
+    ended = run(chain, "run", "-j", "1")
+    assert (ended.status, told(chain)) == (0, ["a", "b", "c"])
+    [unknown, aside] = ended.errors.splitlines()
+    assert unknown.startswith("warning: nothing is known of earlier runs: the journal .parallel-wo")
+    kept = aside.removeprefix("warning: the journal was damaged; it is kept as ")
+    assert b"garbage" in (chain / kept).read_bytes()
+    again = run(chain, "run", "--resume")
+    assert (again.status, again.errors, told(chain)) == (0, "", [])
+
+
+@pytest.mark.parametrize("damage", [damage_pages, damage_header])
+@pytest.mark.parametrize("dry", [[], ["-n"]])
+def test_a_run_that_goes_on_leaves_a_damaged_journal_and_does_nothing(
+    chain: Path, damage: Callable[[Path], None], dry: list[str]
+) -> None:
+    journal = chain / ".parallel-workers" / "journal.db"
+    damage(journal)
+    before = journal.read_bytes()
+    told(chain)
+    ended = run(chain, "run", "--resume", *dry)
+    assert (ended.status, ended.output, told(chain)) == (2, "", [])
+    [line] = ended.errors.splitlines()
+    assert line.startswith(f"error: the journal {journal.relative_to(chain)} is damaged: ")
+    assert line.endswith("sets it aside, unless it needs what is recorded there")
+    assert journal.read_bytes() == before
+
+
+def test_a_damaged_journal_changes_nothing_in_what_would_run(chain: Path) -> None:
+    damage_pages(chain / ".parallel-workers" / "journal.db")
+    ended = run(chain, "run", "-n")
+    assert (ended.status, ended.errors, ended.output.count("\n")) == (0, "", 3)
 
 
 def test_two_runs_at_once_are_fine(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from parallel_workers.cli.console import tell
 from parallel_workers.cli.waiting import said_if_long
 from parallel_workers.commands import CommandText
-from parallel_workers.errors import UsageError
+from parallel_workers.errors import DamageError, NoJournalError, StateError, UsageError
 from parallel_workers.graph import WorkGraph
 from parallel_workers.logs import KeptLogs, Logs, PassingLogs
 from parallel_workers.plan import Plan
@@ -83,6 +83,20 @@ class Keeping(NamedTuple):
             self.journal.close(outcome)
 
 
+class Known(NamedTuple):
+    """What is known of the earlier runs of a file.
+
+    Attributes:
+        last: The last of them.
+        durations: How long tasks took.
+        failed: The names of those that failed in the last run.
+    """
+
+    last: "RunRecord"
+    durations: "Durations"
+    failed: frozenset[str]
+
+
 class Prepared(NamedTuple):
     """A plan, and by its tasks what they run and the digests of that."""
 
@@ -123,24 +137,47 @@ def keep(
         UsageError: What was recorded is asked for, and is not there; somebody else is at that run;
             or there is no place for logs.
     """
-    from parallel_workers.journal import Journal
-
     try:
-        with said_if_long(wishes.state):
-            journal = Journal.open(wishes.state, durable=wishes.durable)
-    except UsageError as error:
+        journal = _open(wishes)
+        known = _known(journal, wishes, path, prepared.plan)
+    except StateError as error:
         if wishes.resume:
             raise
         return prepared, keep_nothing(str(error))
+    prepared = improved(graph, prepared, known)
+    again = numbers_of(wishes.again, prepared.plan, graph.matrices)
+    return prepared, record(journal, wishes, prepared, path, jobs, again, known)
+
+
+def _open(wishes: Wishes) -> "Journal":
+    """Open the journal for a run; one that is damaged is in the way only of who needs it.
+
+    Raises:
+        StateError: Nothing can be recorded.
+    """
+    from parallel_workers.journal import Journal
+
+    opened = Journal.open_undamaged if wishes.resume else Journal.open
+    with said_if_long(wishes.state):
+        return opened(wishes.state, durable=wishes.durable)
+
+
+def _known(journal: "Journal", wishes: Wishes, path: str, plan: Plan) -> Known | None:
+    """Return what is known of the earlier runs of a file; a damaged journal is set aside.
+
+    Raises:
+        StateError: It cannot be read, and is needed; or nothing can be recorded.
+    """
     try:
-        prepared = prepare(graph, prepared, path, journal)
-    except UsageError as error:
+        return learn(journal, path, plan)
+    except StateError as error:
         if wishes.resume:
             raise
         # What was is of use, but what is asked for now can be done without it.
         tell(f"warning: nothing is known of earlier runs: {error}")
-    again = numbers_of(wishes.again, prepared.plan, graph.matrices)
-    return prepared, record(journal, wishes, prepared, path, jobs, again)
+        if isinstance(error, DamageError):
+            journal.set_aside()
+    return None
 
 
 def foresee(
@@ -159,34 +196,51 @@ def foresee(
     numbers_of(wishes.again, prepared.plan, graph.matrices)
     try:
         history = History.open(wishes.state)
-    except UsageError:
-        if wishes.run is not None:
+        known = learn(history, path, prepared.plan)
+    except StateError as error:
+        if wishes.run is not None or (wishes.resume and not isinstance(error, NoJournalError)):
             raise
         return prepared, keeping
-    prepared = prepare(graph, prepared, path, history)
+    prepared = improved(graph, prepared, known)
     again = numbers_of(wishes.again, prepared.plan, graph.matrices)
-    before = resumed(history, wishes, path) if wishes.resume else None
+    before = resumed(history, wishes, known) if wishes.resume else None
     if before is not None:
         done, reasons = recording.decide(history, before, prepared.plan, prepared.digests, again)
         keeping = keeping._replace(done=done, reasons=reasons)
     return prepared, keeping
 
 
-def prepare(graph: WorkGraph, prepared: Prepared, path: str, history: "History") -> Prepared:
+def learn(history: "History", path: str, plan: Plan) -> Known | None:
+    """Return what is known of the earlier runs of a file; None if there were none.
+
+    Args:
+        history: What is known of all runs.
+        path: The file.
+        plan: What is run of it.
+
+    Raises:
+        StateError: The journal is damaged, or cannot be used.
+    """
+    last = earlier_run(history, path)
+    if last is None:
+        return None
+    durations = history.durations(file_key(path), plan.tasks)
+    return Known(last, durations, frozenset(history.failed_last(last)))
+
+
+def improved(graph: WorkGraph, prepared: Prepared, known: Known | None) -> Prepared:
     """Return the plan by what tasks took and which failed in earlier runs of the same file.
 
     Args:
         graph: What is run.
         prepared: Its plan without that knowledge, and what belongs to it.
-        path: The file of the graph.
-        history: What is known of earlier runs.
+        known: What is known of those runs; None where there were none.
     """
-    plan, commands, found = prepared
-    earlier = earlier_run(history, path)
-    if earlier is None:
+    if known is None:
         return prepared
-    measured = _medians(plan, found, history.durations(file_key(path), plan.tasks))
-    better = Plan(graph, measured, frozenset(history.failed_last(earlier)), plan.seed)
+    plan, commands, found = prepared
+    measured = _medians(plan, found, known.durations)
+    better = Plan(graph, measured, known.failed, plan.seed)
     numbers = {name: task for task, name in enumerate(plan.names)}
     order = [numbers[name] for name in better.names]
     return Prepared(better, [commands[task] for task in order], [found[task] for task in order])
@@ -223,15 +277,20 @@ def earlier_run(history: "History", path: str) -> "RunRecord | None":
     return history.last_of(file_key(path))
 
 
-def resumed(history: "History", wishes: Wishes, path: str) -> "RunRecord | None":
+def resumed(history: "History", wishes: Wishes, known: Known | None) -> "RunRecord | None":
     """Return the run to go on with; None where there is none yet.
+
+    Args:
+        history: What is known of all runs.
+        wishes: What was asked for.
+        known: What is known of those of the same file.
 
     Raises:
         UsageError: The run that was named is not there.
     """
     if wishes.run is not None:
         return history.find_run(wishes.run)
-    return earlier_run(history, path)
+    return None if known is None else known.last
 
 
 def numbers_of(
@@ -269,6 +328,7 @@ def record(
     path: str,
     jobs: int,
     again: Collection[int],
+    known: Known | None,
 ) -> Keeping:
     """Record that a run begins or goes on, and return what is kept of it.
 
@@ -279,13 +339,14 @@ def record(
         path: The file of the graph.
         jobs: How many tasks may run at once.
         again: The tasks that are to be done again.
+        known: What is known of earlier runs of the same file.
 
     Raises:
         UsageError: The run to go on with is not there, or somebody else is at it.
     """
     from parallel_workers import recording
 
-    before = resumed(journal, wishes, path) if wishes.resume else None
+    before = resumed(journal, wishes, known) if wishes.resume else None
     decided = None
     if before is not None:
         # What another process did until now is known only once it is not at it any more.
@@ -293,7 +354,7 @@ def record(
         decided = recording.decide(journal, before, prepared.plan, prepared.digests, again)
     elif wishes.resume:
         tell(f"there is no earlier run of {path}; this is the first")
-    last = before or earlier_run(journal, path)
+    last = before or (known and known.last)
     kept = recording.begin(
         journal,
         wishes.state,
