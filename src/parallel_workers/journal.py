@@ -43,6 +43,7 @@ from parallel_workers.journal_schema import (
     faults_explained,
     inode_of,
     is_damage,
+    lock_path,
     lock_run,
     open_for_writing,
     open_undamaged,
@@ -266,9 +267,13 @@ class Journal(History):
         try:
             self._run_lock = lock_run(self.state, run)
         except OSError as error:
-            self.warnings.append(
-                f"the run cannot be locked, and will look interrupted to others: {error.strerror}"
+            warning = (
+                f"the run cannot be locked, and will look interrupted to others: "
+                f"{lock_path(self.state, run)}: {error.strerror}"
             )
+            # Who goes on with a run tries it before that begins, too.
+            if warning not in self.warnings:
+                self.warnings.append(warning)
 
     def _prepare(self) -> None:
         """Set up the connection."""

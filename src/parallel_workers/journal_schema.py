@@ -188,9 +188,12 @@ def is_damage(error: Exception) -> bool:
     """Return whether one of `FAULTS` means that the file is no database any more."""
     if isinstance(error, UnicodeDecodeError):
         return True
+    return _kind(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _kind(error: Exception) -> int:
     # The low byte is the kind of an error, what is above it tells more.
-    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def set_aside(path: str) -> str:
@@ -340,7 +343,13 @@ def faults_explained(path: str) -> Iterator[None]:
         what = one_line(str(error), _LONGEST_ERROR)
         if is_damage(error):
             raise damage(path, what) from None
-        raise StateError(f"the journal {path} cannot be used: {what}") from None
+        hint = "; make it and its directory writable for yourself" if _is_denied(error) else ""
+        raise StateError(f"the journal {path} cannot be used: {what}{hint}") from None
+
+
+def _is_denied(error: Exception) -> bool:
+    denied = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+    return _kind(error) in denied
 
 
 def damage(path: str, what: str) -> DamageError:

@@ -88,8 +88,7 @@ class Outputs:
             if name in mine or (file := _file_of(name)) not in written:
                 continue
             path = b"%b/%b" % (self._directory, file)
-            with contextlib.suppress(OSError):
-                os.link(b"%b/%b" % (written[file], file), path)
+            _have(b"%b/%b" % (written[file], file), path)
             with contextlib.suppress(OutputsError):
                 variables = _read(path)
                 for user in whole.users(name):
@@ -178,6 +177,32 @@ def _files_in(directory: bytes) -> set[bytes]:
         return {file for file in os.listdir(directory) if file.endswith(_SUFFIX)}
     except OSError:
         return set()
+
+
+def bring(earlier: str, directory: str) -> None:
+    """Put what tasks have written in an earlier run where a run looks that goes on with it.
+
+    Args:
+        earlier: The directory of the earlier run.
+        directory: Another, for a run that cannot write there.
+    """
+    source, target = os.fsencode(earlier), os.fsencode(directory)
+    for file in _files_in(source):
+        _have(b"%b/%b" % (source, file), b"%b/%b" % (target, file))
+
+
+def _have(source: bytes, path: bytes) -> None:
+    """Have what is in a file under another path, too, if that can be done."""
+    try:
+        os.link(source, path)
+    except FileExistsError:
+        pass
+    except OSError:
+        # It lies on another disk, or on one that knows no such thing.
+        import shutil
+
+        with contextlib.suppress(OSError):
+            shutil.copyfile(source, path)
 
 
 def _remove(path: bytes) -> None:

@@ -4,7 +4,6 @@ Used by the command line and by runs from Python; both of them see the journal a
 and nobody else does.
 """
 
-import os
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +21,7 @@ from parallel_workers.history import History, RunRecord
 from parallel_workers.journal import Journal, RunFacts
 from parallel_workers.plan import Plan
 from parallel_workers.resume import Kept, Resumption, resumption
-from parallel_workers.state import new_run
+from parallel_workers.state import new_run, reopen_run
 
 
 class Record(NamedTuple):
@@ -96,14 +95,14 @@ def begin(
         decided: What of that is not done again.
 
     Raises:
-        UsageError: The directory of the run cannot be made.
+        StateError: The run has no directory that can be written to, or what it goes on with cannot
+            be changed.
     """
     earlier: dict[int, int] = {}
     if before is None:
         run, place = new_run(state)
     else:
-        run, place = before.id, journal.directory(before.id)
-        os.makedirs(place, mode=0o700, exist_ok=True)
+        run, place = before.id, reopen_run(state, before.id)
         done = decided.done if decided is not None else ()
         journal.forget_values(
             before, [name for task, name in enumerate(plan.names) if task not in done]

@@ -1,6 +1,7 @@
 """The state directory: where what is kept of runs lies, a directory for each run."""
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -50,6 +51,27 @@ def new_run(state: str) -> tuple[str, str]:
     make_state(state)
     with _reasons(state):
         return _make_unique(f"{state}/runs/")
+
+
+def reopen_run(state: str, run: str) -> str:
+    """See to it that the directory of a run that goes on is there, and can be written to.
+
+    Args:
+        state: The state directory.
+        run: The id of the run.
+
+    Returns:
+        The path of its directory.
+
+    Raises:
+        StateError: It cannot.
+    """
+    place = f"{state}/runs/{run}"
+    with _reasons(state):
+        os.makedirs(place, mode=0o700, exist_ok=True)
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"{place} cannot be written to")
+    return place
 
 
 def make_state(state: str) -> None:

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
 
-from parallel_workers.errors import UsageError
+from parallel_workers.errors import StateError, UsageError
 from parallel_workers.events import Outcome
 from parallel_workers.history import History, RunRecord
 from parallel_workers.journal_schema import (
@@ -134,7 +134,10 @@ class Upkeep(History):
         try:
             lock = lock_run(self.state, run)
         except OSError as error:
-            raise UsageError(f"run {run} cannot be locked: {error.strerror}") from None
+            raise StateError(
+                f"run {run} cannot be locked: {lock_path(self.state, run)}: {error.strerror}; "
+                f"make {self.state}, and what is in it, writable for yourself"
+            ) from None
         try:
             yield
         finally:

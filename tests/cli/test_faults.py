@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import run, started, until, write_work
+from parallel_workers.journal_schema import lock_run
+from tests.support.program import Ended, run, started, until, write_work
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do this")
 
@@ -188,6 +189,113 @@ def test_a_run_whose_record_was_deleted_has_done_its_work_and_says_so(tmp_path: 
     assert ended.errors.startswith("warning: not all was recorded: ")
 
 
+def assert_unrecorded(ended: Ended, why: str) -> None:
+    """A run has said at its beginning and at its end that, and why, nothing of it is recorded."""
+    first, last = ended.errors.splitlines()
+    assert first.startswith("warning: the run goes on, and nothing of it is recorded: ")
+    assert last.startswith("warning: not all was recorded: ")
+    assert why in first
+    assert why in last
+
+
+POWERLESS = ("setpriv", "--bounding-set", "-dac_override")
+"""What starts a program as root for whom the modes of files hold as for anybody."""
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Path]:
+    """A directory with a run in which `b` has failed, and a state that cannot be written to."""
+    tasks = {
+        "a": "echo V=1 >> $PW_OUTPUTS; echo a >> ran",
+        "b": {"command": "echo b$V >> ran; test -e go", "after": ["a"]},
+    }
+    write_work(tmp_path, tasks)
+    assert run(tmp_path, "run").status == 1
+    (tmp_path / "go").touch()
+    (tmp_path / "ran").unlink()
+    subprocess.run(["chmod", "-R", "a-w", ".parallel-workers"], cwd=tmp_path, check=True)
+    yield tmp_path
+    subprocess.run(["chmod", "-R", "u+w", ".parallel-workers"], cwd=tmp_path, check=True)
+
+
+@needs_root
+@pytest.mark.program("setpriv")
+@pytest.mark.parametrize(
+    ("options", "ran"),
+    [
+        ([], "a\nb1\n"),
+        (["--only", "b"], "b1\n"),
+        (["--failed"], "b1\n"),
+        (["--resume"], "b1\n"),
+        (["--resume-run", "last"], "b1\n"),
+        (["--again", "a"], "a\nb1\n"),
+    ],
+    ids=" ".join,
+)
+def test_a_run_goes_on_without_its_record_and_says_so_at_once(
+    locked: Path, options: list[str], ran: str
+) -> None:
+    ended = run(locked, "run", "-j", "1", *options, before=POWERLESS)
+    assert ended.status == 3
+    assert_unrecorded(ended, "the state directory .parallel-workers cannot be used: ")
+    assert (locked / "ran").read_text() == ran
+    assert os.listdir(locked / "tmp") == []
+    assert "failed" in run(locked, "runs").output
+
+
+@needs_root
+@pytest.mark.program("setpriv")
+def test_where_no_state_can_be_made_that_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    write_work(tmp_path, {"a": "touch ran"})
+    ended = run(tmp_path, "run", "--state", "closed/state", before=POWERLESS)
+    assert ended.status == 3
+    assert_unrecorded(ended, "closed/state cannot be used: Permission denied")
+    assert (tmp_path / "ran").exists()
+    assert os.listdir(tmp_path / "tmp") == []
+
+
+@needs_root
+@pytest.mark.program("setpriv")
+def test_logs_of_a_run_that_fails_without_a_record_are_kept(locked: Path) -> None:
+    (locked / "go").unlink()
+    ended = run(locked, "run", before=POWERLESS)
+    assert ended.status == 1
+    assert len(os.listdir(locked / "tmp")) == 1
+
+
+@needs_root
+@pytest.mark.program("setpriv")
+def test_a_run_that_somebody_is_at_is_not_gone_on_with_unrecorded(locked: Path) -> None:
+    [run_id] = os.listdir(locked / ".parallel-workers" / "runs")
+    other = lock_run(str(locked / ".parallel-workers"), run_id)
+    ended = run(locked, "run", "--resume", before=POWERLESS)
+    os.close(other)
+    assert (ended.status, ended.output) == (2, "")
+    assert ended.errors.startswith(f"error: run {run_id} is running")
+    assert not (locked / "ran").exists()
+
+
+@needs_root
+@pytest.mark.program("setpriv")
+@pytest.mark.parametrize("verb", [["mark", "last", "a", "--failed"], ["runs", "prune", "--keep=0"]])
+def test_verbs_that_have_to_write_say_which_file_and_what_to_do(
+    locked: Path, verb: list[str]
+) -> None:
+    ended = run(locked, *verb, before=POWERLESS)
+    assert (ended.status, ended.output) == (2, "")
+    [line] = ended.errors.splitlines()
+    assert ".parallel-workers/locks/" in line
+    assert line.endswith("; make .parallel-workers, and what is in it, writable for yourself")
+    locks = locked / ".parallel-workers" / "locks"
+    for path in (locks, *locks.iterdir()):
+        path.chmod(0o700)
+    ended = run(locked, *verb, before=POWERLESS)
+    assert ended.status == 2
+    assert ended.errors.startswith("error: the journal .parallel-workers/journal.db cannot be used")
+    assert ended.errors.endswith("; make it and its directory writable for yourself\n")
+
+
 @pytest.fixture
 def crowded(tmp_path: Path) -> Callable[[int], list[str]]:
     """What starts a program as a user who may have so many processes and threads at once.
@@ -320,9 +428,21 @@ def test_no_room_for_the_state_leaves_a_run_unrecorded(tmp_path: Path, full: Pat
     write_work(tmp_path, {"a": GOOD})
     ended = run(tmp_path, "run", "--state", str(full / "state"))
     assert ended.status == 3
-    assert ended.errors.startswith("warning: not all was recorded: ")
-    assert "No space left on device" in ended.errors
+    assert_unrecorded(ended, "No space left on device")
     assert (tmp_path / "ran").exists()
+
+
+@needs_root
+@pytest.mark.program("mount")
+@pytest.mark.program("setpriv")
+@pytest.mark.parametrize("options", [["--resume"], ["--only", "b"]], ids=" ".join)
+def test_what_tasks_have_passed_on_is_not_lost_on_the_way_to_another_disk(
+    locked: Path, small: Path, options: list[str]
+) -> None:
+    ended = run(locked, "run", *options, before=POWERLESS, env={"TMPDIR": str(small)})
+    assert ended.status == 3
+    assert (locked / "ran").read_text() == "b1\n"
+    assert os.listdir(small) == []
 
 
 @needs_root

@@ -8,8 +8,10 @@ from parallel_workers.cli.console import tell
 from parallel_workers.cli.waiting import said_if_long
 from parallel_workers.commands import CommandText
 from parallel_workers.errors import DamageError, NoJournalError, StateError, UsageError
+from parallel_workers.events import Outcome
 from parallel_workers.graph import WorkGraph
 from parallel_workers.logs import KeptLogs, Logs, PassingLogs
+from parallel_workers.outputs import bring
 from parallel_workers.plan import Plan
 from parallel_workers.state import new_passing_run
 
@@ -121,7 +123,7 @@ def keep_nothing(trouble: str | None = None) -> Keeping:
 def keep(
     wishes: Wishes, graph: WorkGraph, prepared: Prepared, path: str, jobs: int
 ) -> tuple[Prepared, Keeping]:
-    """Record that a run begins; where nothing can be recorded, keep nothing and say so at the end.
+    """Record that a run begins; where nothing can be recorded, keep nothing and say so at once.
 
     Args:
         wishes: What was asked for.
@@ -139,14 +141,16 @@ def keep(
     """
     try:
         journal = _open(wishes)
-        known = _known(journal, wishes, path, prepared.plan)
-    except StateError as error:
-        if wishes.resume:
+        try:
+            known = _known(journal, wishes, path, prepared.plan)
+            better = improved(graph, prepared, known)
+            again = numbers_of(wishes.again, better.plan, graph.matrices)
+            return better, record(journal, wishes, better, path, jobs, again, known)
+        except StateError:
+            journal.close(Outcome.FAILED)
             raise
-        return prepared, keep_nothing(str(error))
-    prepared = improved(graph, prepared, known)
-    again = numbers_of(wishes.again, prepared.plan, graph.matrices)
-    return prepared, record(journal, wishes, prepared, path, jobs, again, known)
+    except StateError as reason:
+        return _unrecorded(reason, wishes, graph, prepared, path)
 
 
 def _open(wishes: Wishes) -> "Journal":
@@ -180,6 +184,46 @@ def _known(journal: "Journal", wishes: Wishes, path: str, plan: Plan) -> Known |
     return None
 
 
+def _unrecorded(
+    reason: StateError, wishes: Wishes, graph: WorkGraph, prepared: Prepared, path: str
+) -> tuple[Prepared, Keeping]:
+    """Return what `keep` does, where nothing can be recorded, and say so.
+
+    Args:
+        reason: Why not.
+        wishes: As for `keep`, like all that follow.
+
+    Raises:
+        UsageError: What was recorded is asked for, and cannot be read; somebody else is at that
+            run; or there is no place for logs.
+    """
+    from parallel_workers.history import History
+
+    foreseen = Keeping("", "", PassingLogs(""))
+    try:
+        history = History.open(wishes.state)
+    except StateError:
+        if wishes.resume:
+            raise reason from None
+    else:
+        prepared, foreseen = _foreseen(history, wishes, graph, prepared, path)
+        if foreseen.run and history.is_running(foreseen.run):
+            raise UsageError(f"run {foreseen.run} is running; wait for its end, or end it")
+    kept = keep_nothing(str(reason))
+    if foreseen.run and foreseen.before is not None:
+        bring(foreseen.before, kept.place)
+    elif wishes.resume:
+        _tell_first(path)
+    tell(f"warning: the run goes on, and nothing of it is recorded: {reason}")
+    return prepared, kept._replace(
+        done=foreseen.done, reasons=foreseen.reasons, before=foreseen.before
+    )
+
+
+def _tell_first(path: str) -> None:
+    tell(f"there is no earlier run of {path}; this is the first")
+
+
 def foresee(
     wishes: Wishes, graph: WorkGraph, prepared: Prepared, path: str
 ) -> tuple[Prepared, Keeping]:
@@ -188,26 +232,49 @@ def foresee(
     Raises:
         UsageError: What was recorded is asked for, and is not there.
     """
-    from parallel_workers import recording
     from parallel_workers.history import History
 
-    keeping = Keeping("", "", PassingLogs(""))
     # What is wrong there is so without an earlier run, too.
     numbers_of(wishes.again, prepared.plan, graph.matrices)
     try:
         history = History.open(wishes.state)
-        known = learn(history, path, prepared.plan)
     except StateError as error:
         if wishes.run is not None or (wishes.resume and not isinstance(error, NoJournalError)):
             raise
-        return prepared, keeping
+        return prepared, Keeping("", "", PassingLogs(""))
+    return _foreseen(history, wishes, graph, prepared, path)
+
+
+def _foreseen(
+    history: "History", wishes: Wishes, graph: WorkGraph, prepared: Prepared, path: str
+) -> tuple[Prepared, Keeping]:
+    """Return what `foresee` does, with the id of the run to go on with if there is one.
+
+    Args:
+        history: What is known of earlier runs.
+        wishes: As for `keep`, like all that follow.
+
+    Raises:
+        UsageError: What was recorded is asked for, and is not there.
+    """
+    from parallel_workers import recording
+
+    keeping, known = Keeping("", "", PassingLogs("")), None
+    try:
+        known = learn(history, path, prepared.plan)
+    except StateError:
+        if wishes.resume:
+            raise
     prepared = improved(graph, prepared, known)
     again = numbers_of(wishes.again, prepared.plan, graph.matrices)
+    if known is not None:
+        keeping = keeping._replace(before=history.directory(known.last.id))
     before = resumed(history, wishes, known) if wishes.resume else None
-    if before is not None:
-        done, reasons = recording.decide(history, before, prepared.plan, prepared.digests, again)
-        keeping = keeping._replace(done=done, reasons=reasons)
-    return prepared, keeping
+    if before is None:
+        return prepared, keeping
+    done, reasons = recording.decide(history, before, prepared.plan, prepared.digests, again)
+    place = history.directory(before.id)
+    return prepared, keeping._replace(run=before.id, done=done, reasons=reasons, before=place)
 
 
 def learn(history: "History", path: str, plan: Plan) -> Known | None:
@@ -353,7 +420,7 @@ def record(
         journal.lock(before.id)
         decided = recording.decide(journal, before, prepared.plan, prepared.digests, again)
     elif wishes.resume:
-        tell(f"there is no earlier run of {path}; this is the first")
+        _tell_first(path)
     last = before or (known and known.last)
     kept = recording.begin(
         journal,

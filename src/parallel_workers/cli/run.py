@@ -265,7 +265,7 @@ def command(
         rerun=rerun,
         jobserver=jobserver,
     )
-    if no_journal and status == 0:
+    if keeping.journal is None and status in (0, 3):
         remove_run(keeping.place)
     ctx.exit(status)
 
