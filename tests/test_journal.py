@@ -1,5 +1,6 @@
 """The journal as it is written: what survives, and what happens where it cannot be written."""
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -454,7 +455,10 @@ class TestFaults:
         journal([*starts(*names), *ends(*names)])
         journal.close("succeeded")
         assert journal.incomplete is not None
-        assert journal.incomplete.endswith("lacks 10,000 events: database or disk is full")
+        assert journal.incomplete.endswith(
+            "lacks 10,000 events and the end of the run, which will look interrupted: "
+            "database or disk is full"
+        )
 
     @needs_root
     @pytest.mark.program("mount")
@@ -470,17 +474,45 @@ class TestFaults:
     def test_a_limit_on_files_does_not_end_the_run(self, state: Path) -> None:
         names = [f"t{number}" for number in range(3000)]
         journal, _ = begun(state, names)
-        old = resource.getrlimit(resource.RLIMIT_FSIZE)
-        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, old[1]))
-        try:
+        with no_file_longer_than(300_000):
             journal([*starts(*names), *ends(*names)])
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, old)
-            signal.signal(signal.SIGXFSZ, before)
         journal.close("succeeded")
         assert journal.incomplete is None
         assert completed(state).keys() == set(names)
+
+    def test_a_limit_that_the_log_of_the_journal_reaches_costs_nothing(self, state: Path) -> None:
+        journal, _ = begun(state, "a")
+        with no_file_longer_than((state / "journal.db-wal").stat().st_size):
+            journal([*starts("a"), *ends("a")])
+            assert journal.trouble is None
+            journal.close("succeeded")
+        assert journal.incomplete is None
+        assert History.open(str(state)).find_run("last").outcome == "succeeded"
+
+    def test_an_end_that_cannot_be_recorded_is_told(self, state: Path) -> None:
+        journal, _ = begun(state, "a")
+        journal([*starts("a"), *ends("a")])
+        with no_file_longer_than(1):
+            journal.close("succeeded")
+        assert journal.incomplete is not None
+        assert journal.incomplete.endswith(
+            "lacks the end of the run, which will look interrupted: disk I/O error"
+        )
+        assert outcomes(state) == {"a": "succeeded"}
+        assert History.open(str(state)).find_run("last").outcome == "interrupted"
+
+
+@contextlib.contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """Let this process write to no file beyond so many bytes."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, before)
 
 
 def damage(state: Path, where: int) -> None:

@@ -43,6 +43,7 @@ from parallel_workers.journal_schema import (
     faults_explained,
     inode_of,
     is_damage,
+    is_out_of_room,
     lock_path,
     lock_run,
     open_for_writing,
@@ -295,10 +296,7 @@ class Journal(History):
             try:
                 self._write_at_once()
             except FAULTS as error:
-                if not is_damage(error):
-                    raise
-                self._damaged = True
-                self._replace()
+                self._mend(error)
                 self._write_at_once()
         except (*FAULTS, StateError) as error:
             if self.trouble is None:
@@ -310,6 +308,22 @@ class Journal(History):
         if self.trouble is not None:
             self._be_patient(_PATIENCE)
             self.trouble = None
+
+    def _mend(self, error: Exception) -> None:
+        """Do what makes it worth while to write once more.
+
+        Raises:
+            Exception: The error itself, if there is no such thing.
+            StateError: The journal is damaged, and there is no other.
+        """
+        if is_damage(error):
+            self._damaged = True
+            self._replace()
+        elif is_out_of_room(error):
+            # What lies beside the file may be what has reached a limit, or fills the disk.
+            self._empty_log()
+        else:
+            raise error
 
     def _write_at_once(self) -> None:
         """Write all that is to be written, in one transaction."""
@@ -445,18 +459,29 @@ class Journal(History):
         """Return what has not been recorded, in a line; None if all has."""
         missing = list(self._lost)
         if self.trouble is not None:
-            what = plural(len(self._events), "event") if self._declared else "all of this run"
-            missing.append(f"{what}: {self.trouble}")
+            missing.append(f"{self._unwritten()}: {self.trouble}")
         elif self._inode != inode_of(self.path):
             missing.append("all of this run: it was deleted meanwhile")
         if not missing:
             return None
         return f"the journal {self.path} lacks {'; '.join(missing)}"
 
+    def _unwritten(self) -> str:
+        """Return what has not been written of a run that has ended."""
+        if not self._declared:
+            return "all of this run"
+        events = f"{plural(len(self._events), 'event')} and " if self._events else ""
+        return f"{events}the end of the run, which will look interrupted"
+
     def _tidy(self) -> None:
-        with contextlib.suppress(OSError, sqlite3.Error):
+        with contextlib.suppress(OSError):
             if os.stat(f"{self.path}-wal").st_size > _TIDY_SIZE:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._empty_log()
+
+    def _empty_log(self) -> None:
+        """Move what SQLite has written beside the file into it, if that can be done."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _line_of(error: BaseException) -> str:

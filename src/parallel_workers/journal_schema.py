@@ -191,6 +191,14 @@ def is_damage(error: Exception) -> bool:
     return _kind(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def is_out_of_room(error: Exception) -> bool:
+    """Return whether one of `FAULTS` means that the disk, or a limit of this process, is reached.
+
+    For the limit on the size of a file SQLite has no word of its own.
+    """
+    return _kind(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
 def _kind(error: Exception) -> int:
     # The low byte is the kind of an error, what is above it tells more.
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
