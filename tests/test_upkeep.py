@@ -17,9 +17,18 @@ from parallel_workers.events import Outcome
 from parallel_workers.history import History
 from parallel_workers.journal import LARGEST_VALUE, Journal
 from parallel_workers.journal_schema import is_locked, lock_path, lock_run, set_aside
-from parallel_workers.state import user_name
+from parallel_workers.state import run_id, user_name
 from parallel_workers.upkeep import Upkeep
-from tests.support.journals import begun, declared, digest_of, ends, facts, recorded, starts
+from tests.support.journals import (
+    EPOCH,
+    begun,
+    declared,
+    digest_of,
+    ends,
+    facts,
+    recorded,
+    starts,
+)
 
 
 @pytest.fixture
@@ -210,6 +219,27 @@ class TestPrune:
         upkeep = Upkeep.open(str(state))
         upkeep.prune(upkeep.runs())
         assert os.listdir(state / "runs") == [old]
+
+    def test_nothing_is_deleted_that_may_be_a_run_or_is_none(self, state: Path) -> None:
+        recorded(state, [])
+        running, lost = run_id(EPOCH, 1), run_id(EPOCH, 2)
+        beginning = run_id(time.time(), 3)
+        for name in (running, lost, beginning, "examples", "5"):
+            (state / "runs" / name).mkdir()
+        lock = lock_run(str(state), running)
+        upkeep = Upkeep.open(str(state))
+        assert upkeep.unrecorded() == {running: EPOCH, lost: EPOCH}
+        assert upkeep.delete_unrecorded([running, lost]) == [lost]
+        os.close(lock)
+        assert {running, beginning, "examples", "5"} < set(os.listdir(state / "runs"))
+        assert lost not in os.listdir(state / "runs") + os.listdir(state / "locks")
+
+    def test_what_is_recorded_meanwhile_keeps_its_logs(self, state: Path) -> None:
+        recorded(state, [])
+        upkeep = Upkeep.open(str(state))
+        run = recorded(state, [])
+        assert upkeep.delete_unrecorded([run]) == []
+        assert run in os.listdir(state / "runs")
 
     def test_who_waited_for_the_lock_of_a_forgotten_run_gets_another(self, state: Path) -> None:
         run = recorded(state, [])

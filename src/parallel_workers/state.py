@@ -36,6 +36,23 @@ def run_id(now: float, salt: int) -> str:
     return "".join(reversed(digits))
 
 
+def began(run: str) -> float | None:
+    """Return when a run began, to the second, in seconds since the epoch; None for what is no id.
+
+    Args:
+        run: What may be the id of a run.
+
+    >>> began(run_id(1_700_000_000, 5)), began("examples")
+    (1700000000.0, None)
+    """
+    if len(run) != 8 or not set(run) <= set(_DIGITS):
+        return None
+    value = 0
+    for digit in run:
+        value = value * 32 + _DIGITS.index(digit)
+    return float((value >> 10) + _EPOCH)
+
+
 def new_run(state: str) -> tuple[str, str]:
     """Make the directory of a new run.
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from parallel_workers.errors import StateError, UsageError
 from parallel_workers.events import Outcome
@@ -16,8 +16,11 @@ from parallel_workers.journal_schema import (
     lock_run,
     open_for_changes,
 )
-from parallel_workers.state import user_name
+from parallel_workers.state import began, user_name
 from parallel_workers.wording import shorten, suggestion
+
+_BEGINNING = 60.0
+"""For how many seconds a run may have a directory before the journal knows of it."""
 
 
 class Upkeep(History):
@@ -83,6 +86,46 @@ class Upkeep(History):
                 self._connection.execute("VACUUM")
         return pruned
 
+    def unrecorded(self) -> dict[str, float]:
+        """Return the runs that have files, and that the journal knows nothing of: it was another.
+
+        Returns:
+            By id, when each began, in seconds since the epoch. What has begun a moment ago may be
+            about to be recorded, and is none of them.
+        """
+        known = {run for (run,) in self._read("SELECT id FROM run", (str,))}
+        latest = time.time() - _BEGINNING
+        found = {}
+        for run in _listed(f"{self.state}/runs"):
+            moment = began(run)
+            if run not in known and moment is not None and moment < latest:
+                found[run] = moment
+        return found
+
+    def delete_unrecorded(self, runs: Iterable[str]) -> list[str]:
+        """Delete the files of runs that the journal knows nothing of, but of none that is running.
+
+        Args:
+            runs: Ids that `unrecorded` has told.
+
+        Returns:
+            Those whose files were deleted.
+
+        Raises:
+            UsageError: Something cannot be deleted.
+        """
+        deleted = []
+        for run in runs:
+            if self.is_running(run):
+                continue
+            with self._at_rest(run):
+                # It may have been recorded in the meantime.
+                if not self._read("SELECT id FROM run WHERE id = :run", (str,), run=run):
+                    self._remove_directory(run)
+                    self._remove_lock(run)
+                    deleted.append(run)
+        return deleted
+
     def _forget(self, run: int) -> None:
         """Delete all that is known of a run, but that there may be files of it."""
         first, last = run << RUN_SHIFT, (run + 1 << RUN_SHIFT) - 1
@@ -107,12 +150,15 @@ class Upkeep(History):
                     self._remove_directory(run)
                     with self._transaction():
                         self._connection.execute("DELETE FROM run WHERE id = ?", (run,))
-                    with contextlib.suppress(OSError):
-                        os.unlink(lock_path(self.state, run))
+                    self._remove_lock(run)
 
     def _forgotten(self) -> list[str]:
         sql = "SELECT id FROM run WHERE number NOT IN (SELECT run FROM session)"
         return [run for (run,) in self._read(sql, (str,))]
+
+    def _remove_lock(self, run: str) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(lock_path(self.state, run))
 
     def _remove_directory(self, run: str) -> None:
         import shutil
@@ -153,3 +199,10 @@ class Upkeep(History):
             except BaseException:
                 self._connection.rollback()
                 raise
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []

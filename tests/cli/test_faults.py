@@ -230,7 +230,7 @@ def locked(tmp_path: Path) -> Iterator[Path]:
         (["--resume-run", "last"], "b1\n"),
         (["--again", "a"], "a\nb1\n"),
     ],
-    ids=" ".join,
+    ids=str,
 )
 def test_a_run_goes_on_without_its_record_and_says_so_at_once(
     locked: Path, options: list[str], ran: str
@@ -435,7 +435,7 @@ def test_no_room_for_the_state_leaves_a_run_unrecorded(tmp_path: Path, full: Pat
 @needs_root
 @pytest.mark.program("mount")
 @pytest.mark.program("setpriv")
-@pytest.mark.parametrize("options", [["--resume"], ["--only", "b"]], ids=" ".join)
+@pytest.mark.parametrize("options", [["--resume"], ["--only", "b"]], ids=str)
 def test_what_tasks_have_passed_on_is_not_lost_on_the_way_to_another_disk(
     locked: Path, small: Path, options: list[str]
 ) -> None:

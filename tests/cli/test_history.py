@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from parallel_workers.events import Event, Outcome, TaskRetried
 from parallel_workers.journal import Journal
 from parallel_workers.logs import log_name
+from parallel_workers.state import run_id
 from tests.support.journals import EPOCH, begun, declared, ends, facts, recorded, result, starts
 from tests.support.program import WORDS, Ended, run, started, until, write_work
 
@@ -142,6 +144,42 @@ class TestPrune:
         begun_run = begun(state, "a")
         assert output(tmp_path, "runs", "prune", "--keep", "0") == "0 runs forgotten, 1 kept\n"
         assert os.listdir(state / "runs") == [begun_run[1]]
+
+    @pytest.mark.parametrize(
+        ("arguments", "left"),
+        [
+            (["--keep", "0"], []),
+            (["--keep", "1"], []),
+            (["--keep", "2"], [2]),
+            (["--keep", "3"], [1, 2]),
+            (["--keep", "9"], [0, 1, 2]),
+            (["--older", "30d"], [1, 2]),
+            (["--older", "30d", "--keep", "2"], [1, 2]),
+            (["--older", "1h", "--keep", "2"], [2]),
+        ],
+        ids=str,
+    )
+    def test_logs_of_a_journal_that_was_lost_go_by_when_their_runs_began(
+        self, tmp_path: Path, state: Path, arguments: list[str], left: list[int]
+    ) -> None:
+        known = recorded(state, [])
+        journal = Journal.open(str(state))
+        journal.begin(facts(known, started=time.time()), declared("a"))
+        journal.close("succeeded")
+        days = (40, 20, 10)
+        lost = [run_id(time.time() - 86400 * day, day) for day in days]
+        for each in lost:
+            (state / "runs" / each).mkdir()
+            (state / "runs" / each / "1-a.1.log").touch()
+        output(tmp_path, "runs", "prune", *arguments)
+        found = set(os.listdir(state / "runs")) - {known}
+        assert found == {lost[number] for number in left}
+
+    def test_it_is_told_of_logs_that_went_without_a_run(self, tmp_path: Path, state: Path) -> None:
+        recorded(state, [])
+        (state / "runs" / run_id(EPOCH - 1, 1)).mkdir()
+        text = output(tmp_path, "runs", "prune", "--keep", "1")
+        assert text == "0 runs forgotten, 1 kept; logs of 1 unknown run deleted\n"
 
     @pytest.mark.parametrize(
         ("arguments", "words"),

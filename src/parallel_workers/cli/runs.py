@@ -1,7 +1,9 @@
 """`runs`: list the runs that are kept, and forget old ones."""
 
+import math
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,9 @@ from parallel_workers.durations import parse_duration
 from parallel_workers.errors import UsageError
 from parallel_workers.history import History, RunRecord
 from parallel_workers.wording import SHOWN_ITEMS, plural, printable
+
+if TYPE_CHECKING:
+    from parallel_workers.upkeep import Upkeep
 
 
 @click.group(invoke_without_command=True, short_help="List earlier runs, or forget old ones.")
@@ -35,7 +40,8 @@ def command(ctx: click.Context, state: str, all_runs: bool) -> None:
 def prune(state: str, keep: int | None, older: str | None) -> None:
     """Forget old runs, with their logs; never one that is running.
 
-    Only what neither --keep nor --older keeps is forgotten.
+    Only what neither --keep nor --older keeps is forgotten. Logs of a journal that was lost go
+    likewise, by when their runs began.
     """
     from parallel_workers.cli.waiting import said_if_long
     from parallel_workers.upkeep import Upkeep
@@ -44,15 +50,48 @@ def prune(state: str, keep: int | None, older: str | None) -> None:
         raise UsageError("say what to keep, with --keep N or --older TIME")
     with said_if_long(state):
         upkeep = Upkeep.open(state)
-    runs = upkeep.runs()
-    if older is not None:
-        latest = time.time() - _seconds(older)
-        runs = [run for run in runs if (run.resumed or run.started) < latest]
-    if keep is not None:
-        kept = {run.id for run in upkeep.runs(keep)}
-        runs = [run for run in runs if run.id not in kept]
+    latest = math.inf if older is None else time.time() - _seconds(older)
+    runs, unknown = _old_runs(upkeep, keep, latest), _old_unknown(upkeep, keep, latest)
     pruned = upkeep.prune(runs)
-    show(f"{plural(len(pruned), 'run')} forgotten, {upkeep.count():,} kept")
+    told = f"{plural(len(pruned), 'run')} forgotten, {upkeep.count():,} kept"
+    if deleted := upkeep.delete_unrecorded(unknown):
+        told += f"; logs of {plural(len(deleted), 'unknown run')} deleted"
+    show(told)
+
+
+def _old_runs(upkeep: "Upkeep", keep: int | None, latest: float) -> list[RunRecord]:
+    """Return the runs that are not to be kept.
+
+    Args:
+        upkeep: What knows of all.
+        keep: How many of the latest are; None for no such number.
+        latest: What began from then on is, in seconds since the epoch.
+    """
+    kept = {run.id for run in upkeep.runs(keep)} if keep is not None else set()
+    return [run for run in upkeep.runs() if _moment(run) < latest and run.id not in kept]
+
+
+def _old_unknown(upkeep: "Upkeep", keep: int | None, latest: float) -> list[str]:
+    """Return the runs that nothing is known of and that are not to be kept; arguments as above.
+
+    They count among the latest, by when they began: what was recorded of them may be set aside.
+    """
+    unknown = upkeep.unrecorded()
+    if keep is not None and unknown:
+        moments = sorted([*map(_moment, upkeep.runs()), *unknown.values()])
+        latest = min(latest, _oldest(moments, keep))
+    return [run for run, moment in unknown.items() if moment < latest]
+
+
+def _moment(run: RunRecord) -> float:
+    return run.resumed or run.started
+
+
+def _oldest(moments: Sequence[float], keep: int) -> float:
+    """Return when the oldest of the latest runs began, of as many of these as are to be kept."""
+    if not keep:
+        return math.inf
+    return moments[-keep] if keep <= len(moments) else -math.inf
 
 
 def _seconds(older: str) -> float:
