@@ -22,6 +22,10 @@ class NoJournalError(StateError):
     """No run has been recorded in a state directory."""
 
 
+class LockedError(StateError):
+    """Another process keeps what is kept of runs from being used, for as long as it takes."""
+
+
 class DamageError(StateError):
     """The journal is no database any more, or holds what was never recorded."""
 

@@ -15,7 +15,13 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 
-from parallel_workers.errors import DamageError, NoJournalError, StateError, UsageError
+from parallel_workers.errors import (
+    DamageError,
+    LockedError,
+    NoJournalError,
+    StateError,
+    UsageError,
+)
 from parallel_workers.wording import one_line
 
 JOURNAL = "journal.db"
@@ -348,16 +354,20 @@ def faults_explained(path: str) -> Iterator[None]:
     except OSError as error:
         raise StateError(f"the journal {path} cannot be used: {error.strerror}") from None
     except FAULTS as error:
-        what = one_line(str(error), _LONGEST_ERROR)
-        if is_damage(error):
-            raise damage(path, what) from None
-        hint = "; make it and its directory writable for yourself" if _is_denied(error) else ""
-        raise StateError(f"the journal {path} cannot be used: {what}{hint}") from None
+        raise _explained(path, error) from None
 
 
-def _is_denied(error: Exception) -> bool:
-    denied = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
-    return _kind(error) in denied
+def _explained(path: str, error: Exception) -> StateError:
+    """Return what one of `FAULTS` means for people."""
+    what = one_line(str(error), _LONGEST_ERROR)
+    if is_damage(error):
+        return damage(path, what)
+    told = f"the journal {path} cannot be used: {what}"
+    if _kind(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return LockedError(told)
+    if _kind(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return StateError(f"{told}; make it and its directory writable for yourself")
+    return StateError(told)
 
 
 def damage(path: str, what: str) -> DamageError:
@@ -379,7 +389,7 @@ def _alone_in(state: str) -> Iterator[None]:
     directory = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if not _lock(directory, _WAITING):
-            raise StateError(f"the state directory {state} is locked by another process")
+            raise LockedError(f"the state directory {state} is locked by another process")
         yield
     finally:
         os.close(directory)

@@ -57,9 +57,10 @@ def test_a_locked_state_directory_is_said_and_the_run_goes_on_unrecorded(here: P
     with locked_directory(here):
         ended = run(here, "run")
     assert (ended.status, (here / "a.up").exists()) == (3, True)
-    [first, second] = ended.errors.splitlines()
+    [first, second, last] = ended.errors.splitlines()
     assert first == WAITING
-    assert second.startswith(f"warning: not all was recorded: {LOCKED}")
+    assert second.startswith(f"warning: the run goes on, and nothing of it is recorded: {LOCKED}")
+    assert last.startswith(f"warning: not all was recorded: {LOCKED}")
     assert outcomes(here) == ["succeeded"]
 
 

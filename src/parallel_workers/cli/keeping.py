@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from parallel_workers.cli.console import tell
 from parallel_workers.cli.waiting import said_if_long
 from parallel_workers.commands import CommandText
-from parallel_workers.errors import DamageError, NoJournalError, StateError, UsageError
+from parallel_workers.errors import (
+    DamageError,
+    LockedError,
+    NoJournalError,
+    StateError,
+    UsageError,
+)
 from parallel_workers.events import Outcome
 from parallel_workers.graph import WorkGraph
 from parallel_workers.logs import KeptLogs, Logs, PassingLogs
@@ -199,6 +205,9 @@ def _unrecorded(
     """
     from parallel_workers.history import History
 
+    if wishes.resume and isinstance(reason, LockedError):
+        # It can be recorded soon, and whoever has locked it may be at that run.
+        raise reason
     foreseen = Keeping("", "", PassingLogs(""))
     try:
         history = History.open(wishes.state)
