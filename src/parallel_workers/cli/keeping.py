@@ -203,18 +203,8 @@ def _unrecorded(
         UsageError: What was recorded is asked for, and cannot be read; somebody else is at that
             run; or there is no place for logs.
     """
-    from parallel_workers.history import History
-
-    if wishes.resume and isinstance(reason, LockedError):
-        # It can be recorded soon, and whoever has locked it may be at that run.
-        raise reason
-    foreseen = Keeping("", "", PassingLogs(""))
-    try:
-        history = History.open(wishes.state)
-    except StateError:
-        if wishes.resume:
-            raise reason from None
-    else:
+    history, foreseen = _readable(reason, wishes), Keeping("", "", PassingLogs(""))
+    if history is not None:
         prepared, foreseen = _foreseen(history, wishes, graph, prepared, path)
         if foreseen.run and history.is_running(foreseen.run):
             raise UsageError(f"run {foreseen.run} is running; wait for its end, or end it")
@@ -227,6 +217,26 @@ def _unrecorded(
     return prepared, kept._replace(
         done=foreseen.done, reasons=foreseen.reasons, before=foreseen.before
     )
+
+
+def _readable(reason: StateError, wishes: Wishes) -> "History | None":
+    """Return what is known of runs where nothing can be recorded; None where it cannot be read.
+
+    Raises:
+        StateError: The reason itself, where what is known is needed, and is not to be had or not
+            to be relied on.
+    """
+    from parallel_workers.history import History
+
+    # What is locked can be recorded soon, and whoever has locked it may be at that run.
+    if wishes.resume and isinstance(reason, (DamageError, LockedError)):
+        raise reason
+    try:
+        return History.open(wishes.state)
+    except StateError:
+        if wishes.resume:
+            raise reason from None
+        return None
 
 
 def _tell_first(path: str) -> None:
