@@ -17,26 +17,30 @@ class Courier:
     """Tells the listeners of a run what has happened, until all of it is told.
 
     Args:
-        driver: The driver of the run, which has begun.
+        driver: The driver of the run, which has begun, and leaves telling to this from now on.
     """
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._news = threading.Event()
+        self._works = True
         self._thread = threading.Thread(target=self._carry, name="courier", daemon=True)
+        driver.on_events = self._note_news
 
     def start(self) -> None:
         """Begin to tell; where the system allows no thread, workers do it as they would without."""
+        # Of what the run began with.
+        self._note_news()
         try:
             self._thread.start()
         except RuntimeError:
-            return
-        self._driver.on_events = self._note_news
-        # Of what has happened before.
-        self._note_news()
+            self._works = False
+            self._driver.deliver()
 
     def _note_news(self) -> None:
-        if not self._news.is_set():
+        if not self._works:
+            self._driver.deliver()
+        elif not self._news.is_set():
             self._news.set()
 
     def _carry(self) -> None:

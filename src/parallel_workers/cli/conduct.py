@@ -120,13 +120,14 @@ def conduct(
     with attendant.hearing():
         guardian.start()
         driver.begin(keeping.run)
+        courier = Courier(driver)
         try:
             workers = _executor(jobserver).start(driver, list(bodies.values()))
         except UsageError:
             keeping.close(Outcome.FAILED)
             raise
         # Behind the first worker, where the system allows few threads.
-        Courier(driver).start()
+        courier.start()
         ended_early = attendant.wait(driver)
         if ended_early is None:
             guardian.release()
