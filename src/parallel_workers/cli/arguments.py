@@ -27,11 +27,10 @@ def hand_on(
     """
     if not named:
         raise UsageError("what follows -- goes to the commands of TASKs; name them before it")
-    numbers = {name: task for task, name in enumerate(plan.names)}
     handed = list(commands)
     for name in named:
-        if name in numbers:
-            task = numbers[name]
+        if name in plan.by_name:
+            task = plan.by_name[name]
             handed[task] = _with_arguments(name, commands[task], arguments)
     return handed
 

@@ -327,8 +327,7 @@ def improved(graph: WorkGraph, prepared: Prepared, known: Known | None) -> Prepa
     plan, commands, found = prepared
     measured = _medians(plan, found, known.durations)
     better = Plan(graph, measured, known.failed, plan.seed)
-    numbers = {name: task for task, name in enumerate(plan.names)}
-    order = [numbers[name] for name in better.names]
+    order = [plan.by_name[name] for name in better.names]
     return Prepared(better, [commands[task] for task in order], [found[task] for task in order])
 
 
@@ -395,15 +394,14 @@ def numbers_of(
     from parallel_workers.cli.patterns import matches, typed
 
     found: set[int] = set()
-    numbers = {name: task for task, name in enumerate(plan.names)} if again else {}
     for pattern in again:
-        meant = matches(pattern, numbers, matrices)
+        meant = matches(pattern, plan.by_name, matrices)
         if not meant:
             raise UsageError(
                 f"--again {typed(pattern)}: there is no such task in what is run; "
                 "FILE, and TASKs that alone are to be run, stand before --again"
             )
-        found.update(map(numbers.__getitem__, meant))
+        found.update(map(plan.by_name.__getitem__, meant))
     return found
 
 
