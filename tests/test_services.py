@@ -305,6 +305,14 @@ def test_nothing_but_services_is_an_error_that_says_what_to_name(tmp_path: Path)
     assert len(ended.errors.splitlines()) == 1
 
 
+def test_of_services_alone_the_one_that_was_named_is_told(tmp_path: Path) -> None:
+    serve = {"command": "exec sleep 60", "service": {"ready": "true"}}
+    write_work(tmp_path, {"s1": serve, "s2": {**serve, "after": ["s1"]}})
+    ended = run(tmp_path, "run", "s2")
+    assert ended.status == 2
+    assert "error: nothing would run: s2 is a service" in ended.errors
+
+
 def test_an_interrupt_ends_services_that_are_up_and_those_that_come_up(tmp_path: Path) -> None:
     tasks = {
         "db": {"command": "echo up; " + STAYS, "service": {"log": "up"}},

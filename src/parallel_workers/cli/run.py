@@ -226,7 +226,7 @@ def command(
     graph = selection.graph
     fill = partial(commands_of, template=template, programs=programs, recorded=recorded)
     prepared = _prepare(selection, fill, ctx.obj, _seed(seed, shuffle), journal=not no_journal)
-    _refuse_nothing_but_services(prepared.plan)
+    _refuse_nothing_but_services(prepared.plan, selection.named)
     jobs, jobserver = _jobs(ctx, jobs, None if dry_run else style)
     if dry_run:
         prepared, keeping = foresee(wishes, graph, prepared, path)
@@ -356,10 +356,12 @@ def _jobs(
     return found.jobs, found
 
 
-def _refuse_nothing_but_services(plan: Plan) -> None:
+def _refuse_nothing_but_services(plan: Plan, named: Sequence[str]) -> None:
     if plan.services and len(plan.not_needed(())) == plan.tasks:
+        # What a service that was named needs is in the plan, too.
+        service = next(name for name in (*named, *plan.names) if name in plan.by_name)
         raise UsageError(
-            f"nothing would run: {shorten(plan.names[0])} is a service, which runs only while "
+            f"nothing would run: {shorten(service)} is a service, which runs only while "
             "another task needs it; name such a task"
         )
 
