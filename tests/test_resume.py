@@ -31,10 +31,19 @@ def plan_of(tasks: Tasks) -> tuple[Plan, list[bytes]]:
     return plan, digests(plan, contents)
 
 
-def kept_of(tasks: Tasks, succeeded: set[str], marked: set[str]) -> dict[str, Kept]:
+Sessions = dict[str, tuple[int, int]]
+"""In which session each task was said to be done last, and in which it ran last."""
+
+
+def kept_of(
+    tasks: Tasks, succeeded: set[str], marked: set[str], sessions: Sessions | None = None
+) -> dict[str, Kept]:
     plan, found = plan_of(tasks)
     by_name = dict(zip(plan.names, found, strict=True))
-    return {name: Kept(by_name[name], name in marked) for name in succeeded | marked}
+    return {
+        name: Kept(by_name[name], name in marked, *(sessions or {}).get(name, (0, 0)))
+        for name in succeeded | marked
+    }
 
 
 def runs_again(tasks: Tasks, kept: dict[str, Kept], again: set[str] | None = None) -> set[str]:
@@ -110,9 +119,50 @@ def test_it_travels_through_gates() -> None:
     assert decided.reasons[task] == "a before it runs again"
 
 
+SESSIONS = {"a": Kept(b"a", said=1, ran=1), "b": Kept(b"b", said=1, ran=1)}
+
+
+def reason_of(name: str, kept: dict[str, Kept], tasks: Tasks = CHAIN) -> str | None:
+    plan, _ = plan_of(tasks)
+    found = [name.encode() for name in plan.names]
+    return resumption(plan, found, kept).reasons.get(plan.by_name[name])
+
+
+def test_what_ran_since_runs_all_behind_it_again() -> None:
+    assert reason_of("b", SESSIONS) is None
+    since = {**SESSIONS, "a": Kept(b"a", said=2, ran=2)}
+    assert reason_of("b", since) == "a before it has run since"
+    assert reason_of("b", {**since, "b": Kept(b"b", marked=True, said=1)}) is None
+
+
+def test_what_was_found_to_be_done_since_is_no_reason() -> None:
+    assert reason_of("b", {**SESSIONS, "a": Kept(b"a", said=2, ran=1)}) is None
+
+
+def test_what_was_found_to_be_done_behind_what_ran_is_done() -> None:
+    kept = {"a": Kept(b"a", said=2, ran=2), "b": Kept(b"b", said=3, ran=1)}
+    assert reason_of("b", kept) is None
+
+
+def test_what_ran_since_is_a_reason_behind_a_service_too() -> None:
+    tasks: Tasks = {"a": ("a", []), "s": (SERVE, ["a"]), "b": ("b", ["s"])}
+    assert reason_of("b", SESSIONS, tasks) is None
+    since = {**SESSIONS, "a": Kept(b"a", said=2, ran=2)}
+    assert reason_of("b", since, tasks) == "a before it has run since"
+
+
+def test_what_gave_something_that_is_gone_runs_again_with_all_behind_it() -> None:
+    kept = {**SESSIONS, "a": Kept(b"a", said=1, ran=1, lost=True)}
+    assert reason_of("a", kept) == "what it passed on is gone"
+    assert reason_of("b", kept) == "a before it runs again"
+
+
 @st.composite
-def histories(draw: st.DrawFn) -> tuple[Tasks, Tasks, set[str], set[str], set[str]]:
-    """Tasks before and after random edits; what had succeeded, what was marked, what is asked."""
+def histories(draw: st.DrawFn) -> tuple[Tasks, Tasks, set[str], set[str], set[str], Sessions]:
+    """Tasks before and after random edits; what had succeeded, what was marked, what is asked.
+
+    And when.
+    """
     count = draw(st.integers(1, 8))
     before: Tasks = {}
     for number in range(count):
@@ -140,11 +190,20 @@ def histories(draw: st.DrawFn) -> tuple[Tasks, Tasks, set[str], set[str], set[st
             ended.add(name)
     names = st.sets(st.sampled_from(sorted(before)), max_size=2)
     again = draw(st.sets(st.sampled_from(sorted(now)), max_size=2)) if now else set()
-    return before, now, ended, draw(names), again
+    sessions = {}
+    for name in before:
+        said = draw(st.integers(1, 3))
+        sessions[name] = (said, draw(st.integers(0, said)))
+    return before, now, ended, draw(names), again, sessions
 
 
 def model(
-    before: Tasks, now: Tasks, ended: set[str], marked: set[str], again: set[str]
+    before: Tasks,
+    now: Tasks,
+    ended: set[str],
+    marked: set[str],
+    again: set[str],
+    sessions: Sessions,
 ) -> set[str]:
     """The tasks that run again, said as slowly and obviously as possible."""
 
@@ -156,7 +215,14 @@ def model(
         known = name in ended | marked and name in before
         if name in again or not known or meaning(before, name) != meaning(now, name):
             return True
-        return name not in marked and any(is_reason(other) for other in now[name][1])
+        return name not in marked and any(
+            is_reason(other) or ran(other) > sessions[name][0] for other in now[name][1]
+        )
+
+    def ran(name: str) -> int:
+        command, after = now[name]
+        own = sessions[name][1] * (command != SERVE and not runs(name))
+        return max([own, *(ran(other) for other in after if command == SERVE)])
 
     def is_reason(name: str) -> bool:
         command, after = now[name]
@@ -176,7 +242,8 @@ def model(
 @settings(max_examples=300, deadline=None)
 @given(histories())
 def test_it_is_exactly_what_the_model_says(
-    history: tuple[Tasks, Tasks, set[str], set[str], set[str]],
+    history: tuple[Tasks, Tasks, set[str], set[str], set[str], Sessions],
 ) -> None:
-    before, now, ended, marked, again = history
-    assert runs_again(now, kept_of(before, ended, marked), again) == model(*history)
+    before, now, ended, marked, again, sessions = history
+    kept = kept_of(before, ended, marked, sessions)
+    assert runs_again(now, kept, again) == model(*history)

@@ -3,7 +3,7 @@
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import UnionType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -33,6 +33,7 @@ MEASURED = 3
 """How many of the last durations of a task are told."""
 
 _DONE = (Outcome.SUCCEEDED, Outcome.CACHED)
+_FAILED = (Outcome.FAILED, Outcome.TIMED_OUT)
 
 _LEAST_LOOK_BACK = 1000
 """How many successes back durations are looked for in any case; for large graphs it is more."""
@@ -160,6 +161,36 @@ class Durations(NamedTuple):
     by_name: dict[str, list[float]]
 
 
+class Word(NamedTuple):
+    """The latest word of a run on a task that it has.
+
+    Attributes:
+        run: The run.
+        session: The number of the session in which it was said.
+        digest: What the task did; empty where it was not done.
+        outcome: How it ended; None where the run did not come to it, or to its end.
+        marked: Whether that is the word of a person only.
+        ran: The number of the last session in which it ran and succeeded; 0 where none is known.
+    """
+
+    run: RunRecord
+    session: int
+    digest: bytes = b""
+    outcome: str | None = None
+    marked: bool = False
+    ran: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it need not be done again, as far as this word goes."""
+        return self.outcome in _DONE
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it failed, or took too long."""
+        return self.outcome in _FAILED
+
+
 class _Word(NamedTuple):
     """The latest that was said of how a task ended."""
 
@@ -169,6 +200,15 @@ class _Word(NamedTuple):
     cause: str | None = None
     forgiven: bool = False
     mark: Mark | None = None
+
+
+def _public(run: RunRecord, word: _Word | None, ran: int) -> Word:
+    """Return the word of a run on a task, which may have run in an earlier session."""
+    if word is None:
+        return Word(run, run.session)
+    if word.outcome == Outcome.SUCCEEDED and word.mark is None:
+        ran = word.session
+    return Word(run, word.session, word.digest, word.outcome, word.mark is not None, ran)
 
 
 class History:
@@ -220,6 +260,15 @@ class History:
         last = "SELECT max(number) FROM session WHERE file = :file"
         rows = self._read(f"{_RUNS} AND session.number = ({last})", _RUN_KINDS, file=file)
         return self._run(rows[0]) if rows else None
+
+    def runs_of(self, file: str) -> Iterator[RunRecord]:
+        """Yield the runs of a file, the one that was begun or gone on with last first.
+
+        Args:
+            file: The file, as `RunFacts` named it.
+        """
+        latest = f"{_RUNS} AND session.file = :file ORDER BY session.number DESC"
+        yield from map(self._run, self._read(latest, _RUN_KINDS, file=file))
 
     def find_run(self, prefix: str) -> RunRecord:
         """Return the run that is meant.
@@ -301,9 +350,30 @@ class History:
 
     def failed_last(self, run: RunRecord) -> list[str]:
         """Return the names of what failed, in the order of the plan; the latest word counts."""
-        bad = (Outcome.FAILED, Outcome.TIMED_OUT)
         words = self._words(run)
-        return [name for name in self.task_ids(run) if name in words and words[name].outcome in bad]
+        return [
+            name for name in self.task_ids(run) if name in words and words[name].outcome in _FAILED
+        ]
+
+    def names_in(self, run: RunRecord) -> set[str]:
+        """Return the names of the tasks that a run has, or had before it was gone on with."""
+        sql = f"SELECT name FROM task WHERE id {_ONE_RUN}"
+        return {name for (name,) in self._read(sql, (str,), **self._span(run))}
+
+    def most_names_in(self, run: RunRecord) -> int:
+        """Return how many these can be at most, for far less than it takes to read them."""
+        sql = f"SELECT count(*) FROM task WHERE id {_ONE_RUN}"
+        return int(self._read(sql, (int,), **self._span(run))[0][0])
+
+    def words(self, run: RunRecord, names: Collection[str]) -> dict[str, Word]:
+        """Return, by name, the latest word of a run on those of these tasks that it has."""
+        here = self.names_in(run).intersection(names)
+        if not here:
+            return {}
+        words = self._words(run)
+        cached = any(word.outcome == Outcome.CACHED for word in words.values())
+        ran = dict(self._ran(run)) if cached else {}
+        return {name: _public(run, words.get(name), ran.get(name, 0)) for name in here}
 
     def attempts(self, run: RunRecord) -> dict[str, int]:
         """Return, by name, the highest number of an attempt, for all that were attempted."""
@@ -396,6 +466,16 @@ class History:
         """
         with faults_explained(self.path):
             self._connection.close()
+
+    def _ran(self, run: RunRecord) -> list[tuple[str, int]]:
+        """Return the tasks that were attempted well, each with the last session that did so."""
+        return self._read(
+            f"SELECT task.name, max(finish.session) FROM finish CROSS JOIN task "
+            f"ON task.id = finish.id {_TASK} WHERE finish.id {_ONE_RUN} AND finish.id {_NUMBER} "
+            f"AND outcome IN ('succeeded', 'cached') GROUP BY task.name",
+            (str, int),
+            **self._span(run),
+        )
 
     def _read(self, sql: str, kinds: _Kinds, **values: Any) -> list[Any]:
         """Return rows of which each column holds what it should.

@@ -17,7 +17,7 @@ from parallel_workers.digest import (
     graph_digest,
 )
 from parallel_workers.events import GOOD, CommandResult, Event, Outcome, TaskEnded
-from parallel_workers.history import History, RunRecord
+from parallel_workers.history import History, RunRecord, Word
 from parallel_workers.journal import Journal, RunFacts
 from parallel_workers.plan import Plan
 from parallel_workers.resume import Kept, Resumption, resumption
@@ -45,28 +45,25 @@ class Record(NamedTuple):
 
 
 def decide(
-    history: History,
-    run: RunRecord,
+    words: Mapping[str, Word],
     plan: Plan,
     found: Sequence[bytes],
     again: Collection[int] = (),
     lost: Collection[str] = (),
 ) -> Resumption:
-    """Return what of a run is not done again, and why the rest is.
+    """Return what is not done again, and why the rest is.
 
     Args:
-        history: What is known of it.
-        run: The run.
+        words: By name, the latest word on each task.
         plan: What is to be run now.
         found: By task, its digest.
         again: Tasks that are done again in any case.
         lost: Names of tasks of which nothing is left that others could use.
     """
-    marked = history.marked(run)
     kept = {
-        name: Kept(digest, name in marked)
-        for name, digest in history.completed(run).items()
-        if name not in lost
+        name: Kept(word.digest, word.marked, word.session, word.ran, name in lost)
+        for name, word in words.items()
+        if word.is_done
     }
     return resumption(plan, found, kept, again)
 
@@ -214,9 +211,10 @@ def restore(history: History, run: RunRecord, plan: Plan, found: Sequence[bytes]
     """
     import pickle
 
+    words = history.words(run, plan.names)
     lost: set[str] = set()
     while True:
-        decided = decide(history, run, plan, found, lost=lost)
+        decided = decide(words, plan, found, lost=lost)
         values: dict[int, Any] = {}
         # The value of a service is how it ended, which the next one does anew.
         for task in decided.done - plan.services:

@@ -1,7 +1,8 @@
 """What of a run need not be done again: decided once, before anything starts.
 
 A task is left as it is if it has succeeded, does the same as it did then (its digest), and nothing
-before it runs again. What a person has marked as succeeded stays so whatever runs before it.
+before it runs again, or has done so since: in a run of a part, or in one that was broken off before
+it came to this task. What a person has marked as succeeded stays so whatever runs before it.
 
 A service is different: it is needed by what runs behind it, and is no reason for that to run again
 unless something before it is.
@@ -20,10 +21,16 @@ class Kept(NamedTuple):
     Attributes:
         digest: Its digest then.
         marked: Whether a person has said that it succeeded.
+        said: The number of the session that was the last to say so.
+        ran: That of the last in which it ran; 0 where none is known.
+        lost: Whether what it gave to others is gone.
     """
 
     digest: bytes
     marked: bool = False
+    said: int = 0
+    ran: int = 0
+    lost: bool = False
 
 
 class Resumption(NamedTuple):
@@ -60,21 +67,27 @@ def resumption(
     """
     # By number, the task before it that runs again, for all that one does.
     because: dict[int, int] = {}
+    # Likewise, the one before it that is left as it is and ran last, and in which session.
+    newest: dict[int, tuple[int, int]] = {}
     done: set[int] = set()
     reasons: dict[int, str] = {}
     for node in _in_order(plan):
+        before = _Before(because.get(node), *newest.get(node, (0, node)))
+        runs: int | None = None
+        last = newest.get(node)
         if node >= plan.tasks or node in plan.services:
-            runs = node if node in again else because.get(node)
-        else:
-            reason = _reason(plan, node, digests, kept, again, because.get(node))
-            if reason is None:
-                done.add(node)
-                continue
+            runs = node if node in again else before.runs
+        elif (reason := _reason(plan, node, digests[node], kept, again, before)) is not None:
             reasons[node] = reason
-            runs = node
-        if runs is not None:
-            for successor in plan.successors[node]:
+            runs, last = node, None
+        else:
+            done.add(node)
+            last = (kept[plan.names[node]].ran, node)
+        for successor in plan.successors[node]:
+            if runs is not None:
                 because.setdefault(successor, runs)
+            if last is not None:
+                newest[successor] = max(last, newest.get(successor, last))
     done |= plan.not_needed(done)
     for service in plan.services - done:
         user = next(user for user in plan.users(service) if user not in done)
@@ -82,31 +95,43 @@ def resumption(
     return Resumption(done, reasons)
 
 
+class _Before(NamedTuple):
+    """What is before a task.
+
+    Attributes:
+        runs: A task that runs again; None if none does.
+        ran: The number of the session in which the rest of it ran last.
+        last: What ran then.
+    """
+
+    runs: int | None
+    ran: int
+    last: int
+
+
 def _reason(
     plan: Plan,
     task: int,
-    digests: Sequence[bytes],
+    digest: bytes,
     kept: Mapping[str, Kept],
     again: Collection[int],
-    before: int | None,
+    before: _Before,
 ) -> str | None:
-    """Return why a task runs again; None if it does not.
-
-    Args:
-        before: A task before it that runs again, if one does.
-    """
+    """Return why a task runs again; None if it does not."""
     earlier = kept.get(plan.names[task])
     if task in again:
         return "asked for"
     if earlier is None:
         return "has not succeeded yet"
-    if not digests[task]:
+    if not digest:
         return "what it is called with cannot be compared"
-    if before is not None and not earlier.marked:
-        return f"{shorten(plan.names[before])} before it runs again"
-    if earlier.digest != digests[task]:
+    if before.runs is not None and not earlier.marked:
+        return f"{shorten(plan.names[before.runs])} before it runs again"
+    if earlier.digest != digest:
         return "what it does has changed"
-    return None
+    if before.ran > earlier.said and not earlier.marked:
+        return f"{shorten(plan.names[before.last])} before it has run since"
+    return "what it passed on is gone" if earlier.lost else None
 
 
 def _in_order(plan: Plan) -> list[int]:

@@ -185,6 +185,83 @@ def test_a_run_of_another_file_is_not_gone_on_with(chain: Path) -> None:
     assert told(chain) == ["a", "b", "c"]
 
 
+PARTS: dict[str, Any] = {**CHAIN, "d": "echo d >> told"}
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """A directory in which `b` has failed before `d` was begun, and would succeed now."""
+    write_work(tmp_path, PARTS)
+    assert run(tmp_path, "run", "-j1").status == 1
+    assert told(tmp_path) == ["a", "b"]
+    (tmp_path / "go").touch()
+    return tmp_path
+
+
+def test_the_whole_goes_on_behind_what_failed_and_was_run_by_itself(whole: Path) -> None:
+    first = shown(whole)["run"]
+    assert run(whole, "run", "--failed").status == 0
+    assert told(whole) == ["b", "c"]
+    ended = run(whole, "run", "--resume", "--explain")
+    assert told(whole) == ["d"]
+    assert "a: cached\nb: cached\nc: cached\n" in ended.output
+    assert shown(whole)["run"] == first
+    assert run(whole, "run", "--resume").output.startswith("0 succeeded, 4 cached in ")
+
+
+def test_the_line_that_runs_a_task_again_does_not_do_again_what_was_done(whole: Path) -> None:
+    first = shown(whole)["run"]
+    assert run(whole, "run", "--resume", "work.json", "b").status == 0
+    assert told(whole) == ["b"]
+    assert run(whole, "run", "--resume", "-j1").status == 0
+    assert sorted(told(whole)) == ["c", "d"]
+    assert shown(whole)["run"] == first
+
+
+def test_what_a_part_has_done_anew_is_a_reason_to_do_again_what_is_behind_it(whole: Path) -> None:
+    run(whole, "run", "--resume")
+    told(whole)
+    assert run(whole, "run", "b").status == 0
+    assert told(whole) == ["a", "b"]
+    ended = run(whole, "run", "--resume", "--explain")
+    assert told(whole) == ["c"]
+    assert "c: runs: b before it has run since\n" in ended.output
+
+
+def test_what_was_to_be_done_again_and_was_not_reached_is_done_again(whole: Path) -> None:
+    run(whole, "run", "--resume")
+    told(whole)
+    (whole / "go").unlink()
+    run(whole, "run", "--again", "b")
+    (whole / "go").touch()
+    told(whole)
+    run(whole, "run", "--resume", "b")
+    assert told(whole) == ["b"]
+    run(whole, "run", "--resume")
+    assert told(whole) == ["c"]
+
+
+def test_a_part_that_was_killed_leaves_what_it_had_begun_to_the_whole(whole: Path) -> None:
+    write_work(whole, {**PARTS, "b": {"command": "touch up; sleep 60", "after": ["a"]}})
+    with started(whole, "run", "--resume", "b") as running:
+        running.wait_for("up")
+        os.kill(running.pid, signal.SIGKILL)
+        running.end()
+    write_work(whole, PARTS)
+    assert run(whole, "run", "--resume", "-j1").status == 0
+    assert told(whole)[0] == "b"
+
+
+def test_a_new_run_of_the_whole_is_what_goes_on_then(whole: Path) -> None:
+    assert run(whole, "run", "--resume").status == 0
+    (whole / "go").unlink()
+    assert run(whole, "run", "-j1").status == 1
+    (whole / "go").touch()
+    told(whole)
+    assert run(whole, "run", "--resume", "-j1").status == 0
+    assert sorted(told(whole)) == ["b", "c", "d"]
+
+
 def test_a_run_can_be_named_by_the_beginning_of_its_id(chain: Path) -> None:
     first = shown(chain)["run"]
     run(chain, "run")

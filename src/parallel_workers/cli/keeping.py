@@ -22,7 +22,7 @@ from parallel_workers.plan import Plan
 from parallel_workers.state import new_passing_run
 
 if TYPE_CHECKING:
-    from parallel_workers.history import Durations, History, RunRecord
+    from parallel_workers.history import Durations, History, RunRecord, Word
     from parallel_workers.journal import Journal
 
 
@@ -56,7 +56,7 @@ class Keeping(NamedTuple):
         done: The tasks that an earlier run has done.
         earlier: By task, how many attempts of it earlier runs made.
         reasons: By each other task, why it runs, where the run goes on.
-        before: The directory of the last run of the same file, or of that which this one goes on
+        lender: The directory of the last run of the same file, or of that which this one goes on
             with; None where there is none.
     """
 
@@ -68,7 +68,7 @@ class Keeping(NamedTuple):
     done: Collection[int] = frozenset()
     earlier: Mapping[int, int] = {}
     reasons: Mapping[int, str] = {}
-    before: str | None = None
+    lender: str | None = None
 
     @property
     def missing(self) -> str | None:
@@ -209,13 +209,13 @@ def _unrecorded(
         if foreseen.run and history.is_running(foreseen.run):
             raise UsageError(f"run {foreseen.run} is running; wait for its end, or end it")
     kept = keep_nothing(str(reason))
-    if foreseen.run and foreseen.before is not None:
-        bring(foreseen.before, kept.place)
+    if foreseen.run and foreseen.lender is not None:
+        bring(foreseen.lender, kept.place)
     elif wishes.resume:
         _tell_first(path)
     tell(f"warning: the run goes on, and nothing of it is recorded: {reason}")
     return prepared, kept._replace(
-        done=foreseen.done, reasons=foreseen.reasons, before=foreseen.before
+        done=foreseen.done, reasons=foreseen.reasons, lender=foreseen.lender
     )
 
 
@@ -287,13 +287,14 @@ def _foreseen(
     prepared = improved(graph, prepared, known)
     again = numbers_of(wishes.again, prepared.plan, graph.matrices)
     if known is not None:
-        keeping = keeping._replace(before=history.directory(known.last.id))
-    before = resumed(history, wishes, known) if wishes.resume else None
+        keeping = keeping._replace(lender=history.directory(known.last.id))
+    before = resumed(history, wishes, prepared.plan, path) if wishes.resume else None
     if before is None:
         return prepared, keeping
-    done, reasons = recording.decide(history, before, prepared.plan, prepared.digests, again)
+    words = words_of(history, wishes, before, prepared.plan, path)
+    done, reasons = recording.decide(words, prepared.plan, prepared.digests, again)
     place = history.directory(before.id)
-    return prepared, keeping._replace(run=before.id, done=done, reasons=reasons, before=place)
+    return prepared, keeping._replace(run=before.id, done=done, reasons=reasons, lender=place)
 
 
 def learn(history: "History", path: str, plan: Plan) -> Known | None:
@@ -362,20 +363,41 @@ def earlier_run(history: "History", path: str) -> "RunRecord | None":
     return history.last_of(file_key(path))
 
 
-def resumed(history: "History", wishes: Wishes, known: Known | None) -> "RunRecord | None":
+def resumed(history: "History", wishes: Wishes, plan: Plan, path: str) -> "RunRecord | None":
     """Return the run to go on with; None where there is none yet.
 
+    Where none is named it is the last one of what is run now, so that who has run a part in
+    between goes on with the whole.
+
     Args:
-        history: What is known of all runs.
+        history: What is known of earlier runs.
         wishes: What was asked for.
-        known: What is known of those of the same file.
+        plan: What is run.
+        path: The file of the graph.
 
     Raises:
         UsageError: The run that was named is not there.
     """
+    from parallel_workers.latest import last_with
+
     if wishes.run is not None:
         return history.find_run(wishes.run)
-    return None if known is None else known.last
+    return last_with(history, file_key(path), plan.names)
+
+
+def words_of(
+    history: "History", wishes: Wishes, before: "RunRecord", plan: Plan, path: str
+) -> dict[str, "Word"]:
+    """Return, by name, the latest word on each task of a run that goes on.
+
+    Where that run was named, it alone has a say; else what other runs of the file have done since
+    counts, too. Arguments are as above, and `before` is that run.
+    """
+    from parallel_workers.latest import latest
+
+    if wishes.run is not None:
+        return history.words(before, plan.names)
+    return latest(history, file_key(path), plan.names)
 
 
 def numbers_of(
@@ -430,12 +452,13 @@ def record(
     """
     from parallel_workers import recording
 
-    before = resumed(journal, wishes, known) if wishes.resume else None
+    before = resumed(journal, wishes, prepared.plan, path) if wishes.resume else None
     decided = None
     if before is not None:
         # What another process did until now is known only once it is not at it any more.
         journal.lock(before.id)
-        decided = recording.decide(journal, before, prepared.plan, prepared.digests, again)
+        words = words_of(journal, wishes, before, prepared.plan, path)
+        decided = recording.decide(words, prepared.plan, prepared.digests, again)
     elif wishes.resume:
         _tell_first(path)
     last = before or (known and known.last)
@@ -457,5 +480,5 @@ def record(
         done=kept.done,
         earlier=kept.earlier,
         reasons=kept.reasons,
-        before=None if last is None else journal.directory(last.id),
+        lender=None if last is None else journal.directory(last.id),
     )

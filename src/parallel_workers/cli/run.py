@@ -253,7 +253,7 @@ def command(
     if explain:
         _explain(prepared.plan, keeping, wishes)
     passing = Outputs(prepared.plan, keeping.place, keeping.done)
-    passing.lend(selection.whole, keeping.before)
+    passing.lend(selection.whole, keeping.lender)
     status = conduct(
         prepared.plan,
         prepared.commands,
