@@ -8,9 +8,9 @@ import pytest
 from parallel_workers.events import Event, Outcome
 from parallel_workers.history import History
 from parallel_workers.journal import Journal
-from parallel_workers.latest import last_done, last_with, latest
+from parallel_workers.latest import last_done, last_with, latest, outputs
 from parallel_workers.upkeep import Upkeep
-from tests.support.journals import declared, ends, facts, starts
+from tests.support.journals import declared, digest_of, ends, facts, starts
 
 FILE = "work.yaml"
 
@@ -28,11 +28,14 @@ def session(
     *,
     file: str = FILE,
     version: int = 1,
+    given: str = "",
 ) -> None:
-    """Record that a run begins or goes on, and comes to its end."""
+    """Record that a run begins or goes on, and comes to its end; each of `given` passes it on."""
     journal = Journal.open(str(state))
     (state / "runs" / run).mkdir(parents=True, exist_ok=True)
     journal.begin(facts(run, file=file), declared(names, version))
+    for name in given:
+        journal.save_value(name, digest_of(name, version), f"{name} of {run}".encode())
     journal(events)
     journal.close("succeeded")
     journal.release()
@@ -129,3 +132,11 @@ def test_a_run_is_found_by_what_it_had_before_it_went_on_with_a_part(state: Path
     found = last_with(History.open(str(state)), FILE, "abc")
     assert found is not None
     assert found.id == "one"
+
+
+def test_outputs_are_those_of_the_run_that_has_the_word(state: Path) -> None:
+    session(state, "one", "abc", ends("a", "b", "c"), given="abc")
+    session(state, "two", "ab", [*ends("a"), *failure("b")], given="a")
+    history = History.open(str(state))
+    assert outputs(history, latest(history, FILE, "abc")) == {"a": b"a of two", "c": b"c of one"}
+    assert outputs(history, last_done(history, FILE, "b")) == {"b": b"b of one"}

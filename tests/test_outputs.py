@@ -7,7 +7,7 @@ import pytest
 from parallel_workers import WorkGraph
 from parallel_workers.errors import RunFailed
 from parallel_workers.exec_limits import LONGEST
-from parallel_workers.outputs import LARGEST, Outputs, OutputsError, parse
+from parallel_workers.outputs import LARGEST, Outputs, OutputsError, parse, written_in
 from parallel_workers.plan import Plan
 from tests.support.program import run, run_directory, write_work
 
@@ -128,7 +128,7 @@ def test_what_is_left_of_tasks_that_are_done_again_goes_and_no_more(tmp_path: Pa
     paths.append(Path(os.fsdecode(Outputs(other, str(tmp_path)).begin(0, 1))))
     for path in paths:
         path.write_text("A=1")
-    outputs = Outputs(plan, str(tmp_path), done=[0])
+    outputs = Outputs(plan, str(tmp_path), written_in(str(tmp_path), plan, done=[0]))
     assert [path.exists() for path in paths] == [True, False, True]
     assert [outputs.variables(task) for task in (1, 2)] == [{b"A": b"1"}, {}]
 

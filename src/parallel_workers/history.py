@@ -3,7 +3,7 @@
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -439,16 +439,26 @@ class History:
             digest=digest,
             **self._span(run),
         )
-        if not rows:
-            return None
-        kept: bytes = rows[0][0]
-        if kept != IN_FILE:
-            return kept[1:]
-        try:
-            with open(value_path(self.directory(run.id), name, digest), "rb") as file:
-                return file.read()
-        except OSError:
-            return b""
+        return self._value(run, name, digest, rows[0][0]) if rows else None
+
+    def saved(self, run: RunRecord, digests: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return, by name, the values that a run has saved of tasks, as `load_value` returns each.
+
+        Args:
+            run: The run.
+            digests: By the names of the tasks, what they did; those that gave None are left out.
+        """
+        rows = self._read(
+            "SELECT name, digest, pickled FROM value CROSS JOIN task ON task.id = value.task "
+            f"WHERE value.task {_ONE_RUN}",
+            (str, bytes, bytes),
+            **self._span(run),
+        )
+        return {
+            name: self._value(run, name, digest, kept)
+            for name, digest, kept in rows
+            if digests.get(name) == digest
+        }
 
     def directory(self, run: str) -> str:
         """Return the path of the directory of a run."""
@@ -466,6 +476,16 @@ class History:
         """
         with faults_explained(self.path):
             self._connection.close()
+
+    def _value(self, run: RunRecord, name: str, digest: bytes, kept: bytes) -> bytes:
+        """Return a value of which the row is `kept`; arguments and result as of `load_value`."""
+        if kept != IN_FILE:
+            return kept[1:]
+        try:
+            with open(value_path(self.directory(run.id), name, digest), "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
 
     def _ran(self, run: RunRecord) -> list[tuple[str, int]]:
         """Return the tasks that were attempted well, each with the last session that did so."""

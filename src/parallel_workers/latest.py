@@ -7,7 +7,7 @@ A run that has a task, and did not come to it, has a word on it, too: that it is
 begins a file anew wants all of it anew.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from parallel_workers.events import Outcome
 from parallel_workers.history import History, RunRecord, Word
@@ -46,6 +46,27 @@ def last_with(history: History, file: str, names: Collection[str]) -> RunRecord 
                 found, most = run, shared
             if shared == len(wanted):
                 break
+    return found
+
+
+def outputs(history: History, words: Mapping[str, Word]) -> dict[str, bytes]:
+    """Return, by name, what tasks that are done have passed on by what `words` say of them.
+
+    What has been kept and is gone is empty; a task that has passed on nothing is left out.
+
+    Args:
+        history: What is known of runs.
+        words: By name, a word on each task.
+    """
+    runs: dict[str, RunRecord] = {}
+    digests: dict[str, dict[str, bytes]] = {}
+    for name, word in words.items():
+        if word.is_done:
+            runs[word.run.id] = word.run
+            digests.setdefault(word.run.id, {})[name] = word.digest
+    found: dict[str, bytes] = {}
+    for run, asked in digests.items():
+        found |= history.saved(runs[run], asked)
     return found
 
 

@@ -5,20 +5,20 @@ A command appends lines `KEY=value` to the file that `PW_OUTPUTS` names. The val
 skipped. What is no such line makes the attempt fail, if anything comes after its task.
 
 The file is made by the command, if by anybody, and is one for all attempts of a task: each begins
-without it. So it is that of the attempt that succeeded, in a run that is resumed too.
+without it. So what is read and kept when an attempt has succeeded is what that one has written.
 """
 
 import contextlib
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
+from types import MappingProxyType
 
 from parallel_workers.definition import check_variable
 from parallel_workers.errors import FieldError
 from parallel_workers.exec_limits import LONGEST, longer_than_any
-from parallel_workers.graph import WorkGraph
 from parallel_workers.hashing import blake2b
 from parallel_workers.plan import Plan
 from parallel_workers.wording import printable, shorten, shown
@@ -43,57 +43,56 @@ class Outputs:
     Args:
         plan: What is run.
         directory: The directory of the run, which is there when it is resumed.
-        done: The tasks that an earlier run has done; what those have written is passed on again.
+        given: By task that an earlier run has done, what that has written; it is passed on again.
+        keep: Is told of each task that has succeeded and has written something what that was;
+            where it cannot be read, of nothing.
     """
 
-    def __init__(self, plan: Plan, directory: str, done: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        directory: str,
+        given: Mapping[int, bytes] = MappingProxyType({}),
+        keep: Callable[[int, bytes], None] = lambda task, text: None,
+    ) -> None:
         self._plan = plan
+        self._keep = keep
         self._directory = os.fsencode(os.path.abspath(directory))
         # By task or gate, what each of those that it waits for passes on.
         self._passed: dict[int, dict[int, Mapping[bytes, bytes]]] = {}
         # By task, what those pass on that are not in the plan.
         self._lent: dict[int, dict[bytes, bytes]] = {}
-        self._go_on(done)
+        self._go_on(given)
 
-    def _go_on(self, done: Collection[int]) -> None:
-        """Pass on what tasks have written that are done, and forget what others have."""
+    def _go_on(self, given: Mapping[int, bytes]) -> None:
+        """Pass on what tasks have given that are done, and forget what others have written."""
+        for task, text in given.items():
+            # A failed attempt may have written it, of a task that was marked as succeeded.
+            with contextlib.suppress(OutputsError):
+                self._pass_on(task, parse(text))
         left = _files_in(self._directory)
         # Tasks that are not in this plan may be in that of another day.
         for task in range(self._plan.tasks) if left else ():
             path = self._path(task)
-            if os.path.basename(path) not in left:
-                continue
-            if task in done:
-                # A failed attempt may have written it, of a task that was marked as succeeded.
-                with contextlib.suppress(OutputsError):
-                    self._pass_on(task, _read(path))
-            else:
+            if task not in given and os.path.basename(path) in left:
                 _remove(path)
 
-    def lend(self, whole: WorkGraph, earlier: str | None) -> None:
-        """Pass on what tasks have written in an earlier run that count as done, and are left out.
+    def lend(self, text: bytes, users: Collection[str]) -> None:
+        """Pass on what a task has written in an earlier run that counts as done, and is left out.
 
-        It is kept as if it had been written in this run, for those that go on with this one.
+        What is lent later goes over what was before, and what is passed on in this run over both.
 
         Args:
-            whole: A graph of which the plan has a part.
-            earlier: The directory of the earlier run; None where there is none.
+            text: What it has written.
+            users: The names of the tasks that wait for it directly; those in the plan get it.
+
+        Raises:
+            OutputsError: It cannot be read.
         """
-        if len(whole) == self._plan.tasks:
-            return  # all of it: nothing is left out
-        places = [self._directory, *([] if earlier is None else [os.fsencode(earlier)])]
-        written = {file: place for place in reversed(places) for file in _files_in(place)}
-        mine = self._plan.by_name if written else {}
-        for name in whole.numbers if written else ():
-            if name in mine or (file := _file_of(name)) not in written:
-                continue
-            path = b"%b/%b" % (self._directory, file)
-            _have(b"%b/%b" % (written[file], file), path)
-            with contextlib.suppress(OutputsError):
-                variables = _read(path)
-                for user in whole.users(name):
-                    if user in mine:
-                        self._lent.setdefault(mine[user], {}).update(variables)
+        variables = parse(text)
+        for user in users:
+            if user in self._plan.by_name:
+                self._lent.setdefault(self._plan.by_name[user], {}).update(variables)
 
     def begin(self, task: int, attempt: int) -> bytes:
         """Return the path of the file that an attempt may write, and that does not exist.
@@ -116,15 +115,19 @@ class Outputs:
         Raises:
             OutputsError: It cannot be read, or no command could get it.
         """
-        if not self._plan.successors[task]:
-            return
         path = self._path(task)
         # A stat that fails would raise, which costs twice as much.
         if not os.access(path, os.F_OK):
             return
-        variables = _read(path)
+        if not self._plan.successors[task]:
+            # Nobody gets it in this run, so that it is no matter for this task what it is.
+            self._keep(task, _readable(path) or b"")
+            return
+        text = _read(path)
+        variables = parse(text)
         _refuse_too_long(variables)
         self._pass_on(task, variables)
+        self._keep(task, text)
 
     def _pass_on(self, task: int, variables: Mapping[bytes, bytes]) -> None:
         nodes = dict.fromkeys(self._plan.successors[task])
@@ -179,32 +182,6 @@ def _files_in(directory: bytes) -> set[bytes]:
         return set()
 
 
-def bring(earlier: str, directory: str) -> None:
-    """Put what tasks have written in an earlier run where a run looks that goes on with it.
-
-    Args:
-        earlier: The directory of the earlier run.
-        directory: Another, for a run that cannot write there.
-    """
-    source, target = os.fsencode(earlier), os.fsencode(directory)
-    for file in _files_in(source):
-        _have(b"%b/%b" % (source, file), b"%b/%b" % (target, file))
-
-
-def _have(source: bytes, path: bytes) -> None:
-    """Have what is in a file under another path, too, if that can be done."""
-    try:
-        os.link(source, path)
-    except FileExistsError:
-        pass
-    except OSError:
-        # It lies on another disk, or on one that knows no such thing.
-        import shutil
-
-        with contextlib.suppress(OSError):
-            shutil.copyfile(source, path)
-
-
 def _remove(path: bytes) -> None:
     try:
         os.unlink(path)
@@ -215,7 +192,30 @@ def _remove(path: bytes) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _read(path: bytes) -> dict[bytes, bytes]:
+def written_in(directory: str, plan: Plan, done: Collection[int]) -> dict[int, bytes]:
+    """Return, by task of those that are done, what that has written into the directory of a run.
+
+    Args:
+        directory: The directory; it need not be there.
+        plan: What is run.
+        done: The tasks that are done.
+    """
+    place = os.fsencode(os.path.abspath(directory))
+    left = _files_in(place)
+    files = {task: _file_of(plan.names[task]) for task in (done if left else ())}
+    texts = {task: _readable(place + b"/" + file) for task, file in files.items() if file in left}
+    return {task: text for task, text in texts.items() if text is not None}
+
+
+def _readable(path: bytes) -> bytes | None:
+    """Return what a task has written; None where that cannot be read."""
+    try:
+        return _read(path)
+    except OutputsError:
+        return None
+
+
+def _read(path: bytes) -> bytes:
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
@@ -229,7 +229,7 @@ def _read(path: bytes) -> dict[bytes, bytes]:
             f"{found.st_size:,} bytes, of which {_longest_in(text)} has the most, where a task can "
             f"pass on {LARGEST:,}; {_FILE}"
         )
-    return parse(text)
+    return text
 
 
 def _longest_in(text: bytes) -> str:

@@ -30,7 +30,7 @@ from parallel_workers.executors import Executor, Workers
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import Keep, Listen, Output, WorkGraph
 from parallel_workers.logs import KeptLogs
-from parallel_workers.outputs import Outputs
+from parallel_workers.outputs import Outputs, written_in
 from parallel_workers.plan import Plan
 from parallel_workers.policy import most_failures, unconfirmed
 from parallel_workers.run import Beginning, Run
@@ -216,7 +216,8 @@ def _bodies_of(
     }
     commands = Commands(beginning.run, plan.tasks, beginning.place)
     given = cast(dict[int, CommandText], texts)
-    outputs = Outputs(plan, commands.place, beginning.done)
+    written = written_in(commands.place, plan, beginning.done)
+    outputs = Outputs(plan, commands.place, written)
     found = command_bodies(plan, given, commands.runner, driver, outputs)
     for task, body in found.items():
         bodies[task] = body

@@ -1,7 +1,7 @@
 """What the command line keeps of a run, and what of an earlier one it goes on with."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from parallel_workers.cli.console import tell
@@ -17,13 +17,13 @@ from parallel_workers.errors import (
 from parallel_workers.events import Outcome
 from parallel_workers.graph import WorkGraph
 from parallel_workers.logs import KeptLogs, Logs, PassingLogs
-from parallel_workers.outputs import bring
 from parallel_workers.plan import Plan
 from parallel_workers.state import new_passing_run
 
 if TYPE_CHECKING:
     from parallel_workers.history import Durations, History, RunRecord, Word
     from parallel_workers.journal import Journal
+    from parallel_workers.resume import Resumption
 
 
 class Wishes(NamedTuple):
@@ -56,8 +56,8 @@ class Keeping(NamedTuple):
         done: The tasks that an earlier run has done.
         earlier: By task, how many attempts of it earlier runs made.
         reasons: By each other task, why it runs, where the run goes on.
-        lender: The directory of the last run of the same file, or of that which this one goes on
-            with; None where there is none.
+        given: By task that an earlier run has done, what it has passed on, if it has.
+        marked: The tasks that are done by the word of a person only.
     """
 
     run: str
@@ -68,7 +68,8 @@ class Keeping(NamedTuple):
     done: Collection[int] = frozenset()
     earlier: Mapping[int, int] = {}
     reasons: Mapping[int, str] = {}
-    lender: str | None = None
+    given: Mapping[int, bytes] = {}
+    marked: Collection[int] = frozenset()
 
     @property
     def missing(self) -> str | None:
@@ -84,6 +85,13 @@ class Keeping(NamedTuple):
         if trouble is None:
             return None
         return f"the journal cannot be written: {trouble}; the run goes on, and it is tried again"
+
+    def keep_outputs(self, prepared: "Prepared") -> Callable[[int, bytes], None]:
+        """Return what keeps, if anything does, what a task has passed on, and gets that."""
+        journal, plan, digests = self.journal, prepared.plan, prepared.digests
+        if journal is None:
+            return lambda task, text: None
+        return lambda task, text: journal.save_value(plan.names[task], digests[task], text)
 
     def close(self, outcome: str) -> None:
         """Record how the run ended, if it is recorded."""
@@ -209,13 +217,14 @@ def _unrecorded(
         if foreseen.run and history.is_running(foreseen.run):
             raise UsageError(f"run {foreseen.run} is running; wait for its end, or end it")
     kept = keep_nothing(str(reason))
-    if foreseen.run and foreseen.lender is not None:
-        bring(foreseen.lender, kept.place)
-    elif wishes.resume:
+    if wishes.resume and not foreseen.run:
         _tell_first(path)
     tell(f"warning: the run goes on, and nothing of it is recorded: {reason}")
     return prepared, kept._replace(
-        done=foreseen.done, reasons=foreseen.reasons, lender=foreseen.lender
+        done=foreseen.done,
+        reasons=foreseen.reasons,
+        given=foreseen.given,
+        marked=foreseen.marked,
     )
 
 
@@ -276,8 +285,6 @@ def _foreseen(
     Raises:
         UsageError: What was recorded is asked for, and is not there.
     """
-    from parallel_workers import recording
-
     keeping, known = Keeping("", "", PassingLogs("")), None
     try:
         known = learn(history, path, prepared.plan)
@@ -286,15 +293,15 @@ def _foreseen(
             raise
     prepared = improved(graph, prepared, known)
     again = numbers_of(wishes.again, prepared.plan, graph.matrices)
-    if known is not None:
-        keeping = keeping._replace(lender=history.directory(known.last.id))
     before = resumed(history, wishes, prepared.plan, path) if wishes.resume else None
     if before is None:
         return prepared, keeping
     words = words_of(history, wishes, before, prepared.plan, path)
-    done, reasons = recording.decide(words, prepared.plan, prepared.digests, again)
-    place = history.directory(before.id)
-    return prepared, keeping._replace(run=before.id, done=done, reasons=reasons, lender=place)
+    (done, reasons), given = decide(history, words, prepared, again)
+    marked = marked_of(words, prepared.plan, done)
+    return prepared, keeping._replace(
+        run=before.id, done=done, reasons=reasons, given=given, marked=marked
+    )
 
 
 def learn(history: "History", path: str, plan: Plan) -> Known | None:
@@ -400,6 +407,50 @@ def words_of(
     return latest(history, file_key(path), plan.names)
 
 
+def decide(
+    history: "History", words: Mapping[str, "Word"], prepared: Prepared, again: Collection[int]
+) -> "tuple[Resumption, dict[int, bytes]]":
+    """Return what is not done again, why the rest is, and by task what the former passed on.
+
+    Where what a task passed on is gone, and is needed, the task runs again.
+
+    Args:
+        history: What is known of earlier runs.
+        words: By name, the latest word on each task.
+        prepared: What is run.
+        again: The tasks that are to be done again.
+    """
+    from parallel_workers import recording
+    from parallel_workers.latest import outputs
+
+    plan = prepared.plan
+    texts = outputs(history, words)
+    gone = {plan.by_name[name] for name, text in texts.items() if not text}
+    lost: set[str] = set()
+    while True:
+        decided = recording.decide(words, plan, prepared.digests, again, lost)
+        missed = {
+            task for task in gone & decided.done if not decided.done.issuperset(plan.users(task))
+        }
+        if not missed:
+            given = {plan.by_name[name]: text for name, text in texts.items()}
+            return decided, {task: given[task] for task in given.keys() & decided.done}
+        lost.update(plan.names[task] for task in missed)
+
+
+def marked_of(words: Mapping[str, "Word"], plan: Plan, done: Collection[int]) -> set[int]:
+    """Return the tasks that are done by the word of a person only.
+
+    Args:
+        words: By name, the latest word on each task.
+        plan: What is run.
+        done: The tasks that are done; among them may be services that nobody has a word on.
+    """
+    return {
+        task for name, word in words.items() if word.marked and (task := plan.by_name[name]) in done
+    }
+
+
 def numbers_of(
     again: Collection[str], plan: Plan, matrices: Mapping[str, Sequence[str]]
 ) -> set[int]:
@@ -453,15 +504,16 @@ def record(
     from parallel_workers import recording
 
     before = resumed(journal, wishes, prepared.plan, path) if wishes.resume else None
-    decided = None
+    decided, given = None, dict[int, bytes]()
+    marked: set[int] = set()
     if before is not None:
         # What another process did until now is known only once it is not at it any more.
         journal.lock(before.id)
         words = words_of(journal, wishes, before, prepared.plan, path)
-        decided = recording.decide(words, prepared.plan, prepared.digests, again)
+        decided, given = decide(journal, words, prepared, again)
+        marked = marked_of(words, prepared.plan, decided.done)
     elif wishes.resume:
         _tell_first(path)
-    last = before or (known and known.last)
     kept = recording.begin(
         journal,
         wishes.state,
@@ -472,7 +524,7 @@ def record(
         before=before,
         decided=decided,
     )
-    return Keeping(
+    keeping = Keeping(
         kept.run,
         kept.place,
         KeptLogs(kept.place),
@@ -480,5 +532,11 @@ def record(
         done=kept.done,
         earlier=kept.earlier,
         reasons=kept.reasons,
-        lender=None if last is None else journal.directory(last.id),
+        given=given,
+        marked=marked,
     )
+    # Another run may have done it, which may be forgotten before this one is.
+    keep_outputs = keeping.keep_outputs(prepared)
+    for task, text in given.items():
+        keep_outputs(task, text)
+    return keeping

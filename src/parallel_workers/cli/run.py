@@ -27,6 +27,7 @@ from parallel_workers.cli.keeping import (
     keep,
     keep_nothing,
 )
+from parallel_workers.cli.passing import passing_of
 from parallel_workers.cli.patterns import pattern_of
 from parallel_workers.cli.selection import Choice, Selection, select, selection_options
 from parallel_workers.commands import CommandText, shown_command
@@ -35,7 +36,6 @@ from parallel_workers.durations import parse_duration
 from parallel_workers.errors import ParallelWorkersError, UsageError
 from parallel_workers.frontier import Frontier
 from parallel_workers.graph import WorkGraph
-from parallel_workers.outputs import Outputs
 from parallel_workers.plan import Plan
 from parallel_workers.policy import most_failures
 from parallel_workers.state import STATE_DIRECTORY, remove_run
@@ -239,10 +239,6 @@ def command(
     # Neither a dry run nor completion needs the parts of a real one.
     from parallel_workers.cli.conduct import Terms, conduct, open_events
 
-    elsewhere = state if state != STATE_DIRECTORY else None
-    given = {"-C": directory, "--state": elsewhere, "--format": format_name, "--set": settings}
-    options = {**given, **what, **choice.options()}
-    rerun = _rerun_line(path, options, selection.named, ctx.obj, prepared.plan)
     # Before anything is recorded: a run that cannot begin is none.
     stream = None if events is None else open_events(events)
     if no_journal:
@@ -252,8 +248,11 @@ def command(
     keeping = _without_needless(prepared.plan, keeping)
     if explain:
         _explain(prepared.plan, keeping, wishes)
-    passing = Outputs(prepared.plan, keeping.place, keeping.done)
-    passing.lend(selection.whole, keeping.lender)
+    elsewhere = state if state != STATE_DIRECTORY else None
+    given = {"-C": directory, "--state": elsewhere, "--format": format_name, "--set": settings}
+    options = {**given, **what, **choice.options()}
+    rerun = _rerun_line(path, options, selection.named, ctx.obj, prepared.plan)
+    passing = passing_of(selection.whole, prepared, keeping, path, state)
     status = conduct(
         prepared.plan,
         prepared.commands,
