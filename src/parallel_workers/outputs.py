@@ -12,13 +12,14 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 
 from parallel_workers.definition import check_variable
 from parallel_workers.errors import FieldError
 from parallel_workers.exec_limits import LONGEST, longer_than_any
+from parallel_workers.graph import WorkGraph, users_of
 from parallel_workers.hashing import blake2b
 from parallel_workers.plan import Plan
 from parallel_workers.wording import printable, shorten, shown
@@ -46,6 +47,8 @@ class Outputs:
         given: By task that an earlier run has done, what that has written; it is passed on again.
         keep: Is told of each task that has succeeded and has written something what that was;
             where it cannot be read, of nothing.
+        whole: The graph of which the plan is a part, if it is one: what is left out between two
+            tasks lets nothing pass.
     """
 
     def __init__(
@@ -54,9 +57,11 @@ class Outputs:
         directory: str,
         given: Mapping[int, bytes] = MappingProxyType({}),
         keep: Callable[[int, bytes], None] = lambda task, text: None,
+        whole: WorkGraph | None = None,
     ) -> None:
         self._plan = plan
         self._keep = keep
+        self._whole = whole
         self._directory = os.fsencode(os.path.abspath(directory))
         # By task or gate, what each of those that it waits for passes on.
         self._passed: dict[int, dict[int, Mapping[bytes, bytes]]] = {}
@@ -146,10 +151,29 @@ class Outputs:
         passed: dict[int, Mapping[bytes, bytes]] = {}
         for node in (task, *self._gates.get(task, ())):
             passed.update(self._passed.get(node, {}))
+        if self._whole is not None and passed:
+            direct = self._directly_before(self._whole, task)
+            passed = {giver: passed[giver] for giver in passed if giver in direct}
         variables = dict(self._lent.get(task, ()))
         for giver in sorted(passed, key=self._order.__getitem__) if len(passed) > 1 else passed:
             variables.update(passed[giver])
         return variables
+
+    def _directly_before(self, whole: WorkGraph, task: int) -> set[int]:
+        """Return the tasks that one waits for with no other between, also none that is left out."""
+        names = whole.names
+        number = whole.number(self._plan.names[task])
+        found = users_of(number, self._predecessors, lambda node: names[node] is not None)
+        return {
+            self._plan.by_name[name]
+            for node in found
+            if (name := whole.name(node)) in self._plan.by_name
+        }
+
+    @cached_property
+    def _predecessors(self) -> Sequence[Sequence[int]]:
+        """By number in the whole, the direct predecessors."""
+        return [] if self._whole is None else self._whole.predecessors()
 
     @cached_property
     def _gates(self) -> dict[int, list[int]]:

@@ -141,3 +141,9 @@ def test_what_is_too_large_to_read_is_warned_of_where_it_is_to_be_used(tmp_path:
     write_work(tmp_path, {**GIVING, "a": f"head -c {LARGEST + 1} /dev/zero >> $PW_OUTPUTS"})
     assert run(tmp_path, "run", "a").status == 0
     assert warning(tmp_path, "--only", "b").startswith(WARNING.format("a"))
+
+
+def test_what_is_between_is_left_out_and_passes_nothing_through(tmp_path: Path) -> None:
+    last = {"command": "echo K=[$K] >> seen", "after": ["b"]}
+    write_work(tmp_path, {**GIVING, "last": last})
+    assert seen(tmp_path, "--skip", "b") == "K=[]\n"

@@ -34,8 +34,10 @@ def passing_of(
         state: The state directory.
     """
     plan = prepared.plan
-    passing = Outputs(plan, keeping.place, keeping.given, keeping.keep_outputs(prepared))
-    if len(whole) == plan.tasks and not keeping.marked:
+    part_of = None if len(whole) == plan.tasks else whole
+    keep = keeping.keep_outputs(prepared)
+    passing = Outputs(plan, keeping.place, keeping.given, keep, part_of)
+    if part_of is None and not keeping.marked:
         return passing
     runs = [name for name, task in plan.by_name.items() if task not in keeping.done]
     needed = _directly_before(whole, runs)
