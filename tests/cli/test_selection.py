@@ -212,6 +212,86 @@ def test_failed_runs_what_failed_last_time_and_all_behind_it(here: Path) -> None
     assert "nothing failed in the last run of work.json" in complaint(here, "run", "--failed")
 
 
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A directory in which `f` has failed before `g` was begun, and would succeed now."""
+    tasks = {
+        "f": {"command": "echo f >> told; test -e go", "duration": 100},
+        "g": "echo g >> told",
+        "h": {"command": "echo h >> told", "after": ["f", "g"]},
+        "beside": "echo beside >> told",
+    }
+    write_work(tmp_path, tasks)
+    assert run(tmp_path, "run", "-j1").status == 1
+    assert told(tmp_path) == "f"
+    (tmp_path / "go").touch()
+    return tmp_path
+
+
+def test_what_is_behind_a_failure_gets_all_that_it_needs(shared: Path) -> None:
+    assert json.loads(run(shared, "list", "--json", "--failed").output) == ["f", "g", "h"]
+    assert ran(shared, "--failed") == "fgh"
+
+
+def test_what_has_been_done_since_counts_as_done(shared: Path) -> None:
+    assert ran(shared, "g") == "g"
+    assert ran(shared, "--failed") == "fh"
+
+
+def test_what_was_skipped_last_time_is_not_done_by_an_older_success(here: Path) -> None:
+    write_work(here, {"g": "echo g >> told", "f": "test -e go", "h": {"after": ["f", "g"]}})
+    run(here, "run", "-k", "--command", "true")
+    failing = {"command": "echo f >> told; test -e go"}
+    last = {"command": "echo h >> told", "after": ["f", "g"]}
+    write_work(here, {"g": {"command": "echo g >> told", "after": ["f"]}, "f": failing, "h": last})
+    run(here, "run")
+    assert told(here) == "gf"
+    (here / "go").touch()
+    write_work(here, {"g": "echo g >> told", "f": failing, "h": last})
+    assert sorted(ran(here, "--failed")) == ["f", "g", "h"]
+
+
+def test_a_failure_is_found_behind_runs_of_other_tasks(shared: Path) -> None:
+    ran(shared, "beside")
+    assert ran(shared, "--failed", "f") == "f"
+
+
+def test_what_is_skipped_by_name_counts_as_done(shared: Path) -> None:
+    assert ran(shared, "--failed", "--skip", "g") == "fh"
+
+
+def test_what_is_new_before_a_failure_runs_and_what_needs_that(here: Path) -> None:
+    failing = {"command": "echo c >> told; test -e go", "after": ["b"]}
+    write_work(here, {**TASKS, "c": failing})
+    run(here, "run", "-k")
+    told(here)
+    (here / "go").touch()
+    new = {"new": "echo n >> told", "b": {"command": "echo b >> told", "after": ["a", "new"]}}
+    write_work(here, {**TASKS, **new, "c": failing})
+    assert ran(here, "--failed") == "nbcd"
+
+
+def test_what_a_service_stands_on_is_needed_too(here: Path) -> None:
+    service = {"command": "echo up; exec sleep 60", "service": {"log": "up"}, "after": ["base"]}
+    first = {"command": "echo f >> told; test -e go", "duration": 9}
+    last = {"command": "echo l >> told", "after": ["first", "s"]}
+    write_work(here, {"base": "echo b >> told", "s": service, "first": first, "last": last})
+    assert run(here, "run", "-j1").status == 1
+    assert told(here) == "f"
+    (here / "go").touch()
+    assert sorted(ran(here, "--failed")) == ["b", "f", "l"]
+
+
+def test_from_takes_what_is_before_it_as_done_and_runs_what_else_is_needed(here: Path) -> None:
+    write_work(here, {**TASKS, "d": {"command": "echo d >> told", "after": ["c", "e"]}})
+    assert sorted(ran(here, "--from", "b")) == ["b", "c", "d", "e"]
+    assert ran(here, "--from", "b") == "bcd"
+
+
+def test_only_takes_all_else_as_done(here: Path) -> None:
+    assert ran(here, "--only", "d") == "d"
+
+
 def test_failed_goes_with_resume(here: Path) -> None:
     write_work(here, {**TASKS, "b": {"command": "echo b >> told; test -e go", "after": ["a"]}})
     run(here, "run", "-k")

@@ -93,11 +93,14 @@ def selection_options(command: Callable[..., None]) -> Callable[..., None]:
         multiple=True,
         metavar="TASK",
         shell_complete=complete_tasks,
-        help="Begin with TASK, and go on with all behind it; the rest counts as done, but for "
-        "services.",
+        help="Begin with TASK, and go on with all behind it. What is before TASK counts as done; "
+        "what else is needed runs, too, if it has not been done.",
     )
     @click.option(
-        "--failed", is_flag=True, help="Likewise, with all that failed in the last run of FILE."
+        "--failed",
+        is_flag=True,
+        help="Likewise, with all tasks of FILE that failed when they last ran; what is before "
+        "them runs, too, if it has not been done.",
     )
     @wraps(command)
     def collected(
@@ -118,7 +121,7 @@ def select(
         names: The TASKs: names, or patterns of these.
         choice: What was said beside them.
         path: The file.
-        state: The state directory, in which its last run is looked for.
+        state: The state directory, in which its earlier runs are looked for.
 
     Raises:
         UsageError: No task is meant by a pattern, or none is left; the options make no sense
@@ -132,6 +135,8 @@ def select(
         return Selection(graph, graph, named)
     begin = _failed(graph, path, state) if choice.failed else find_tasks(graph, choice.begin)
     tasks = _chosen(graph, named, choice, begin)
+    if begin and tasks:
+        tasks |= _undone_before(graph, tasks, choice, begin, path, state)
     if not tasks:
         raise UsageError("of what is asked for, nothing is left to run")
     chosen = [name for name, number in graph.numbers.items() if number in tasks]
@@ -155,6 +160,40 @@ def _chosen(
     return chosen.intersection(numbers.values())
 
 
+def _undone_before(
+    graph: WorkGraph,
+    tasks: Collection[int],
+    choice: Choice,
+    begin: Sequence[str],
+    path: str,
+    state: str,
+) -> set[int]:
+    """Return the numbers of the tasks to run beside those chosen, since these need them.
+
+    Nobody has said that they are done, and no run has done them. What is behind them and is needed
+    runs again with them. What was skipped counts as done by the word of the user, and so does what
+    is before the tasks to begin with, where they were named.
+
+    Args:
+        graph: The graph.
+        tasks: Numbers of the tasks that were chosen.
+        choice: What was said of the tasks to run.
+        begin: The names of the tasks to begin with.
+        path: The file.
+        state: The state directory.
+    """
+    predecessors, numbers = graph.predecessors(), graph.numbers
+    left_out = {numbers[name] for name in find_tasks(graph, choice.skip)}
+    if not choice.failed:
+        named = {numbers[name] for name in begin}
+        left_out |= reached(named, predecessors).difference(tasks)
+    needed = reached(tasks, predecessors, left_out)
+    others = needed.intersection(numbers.values()).difference(tasks, _services(graph))
+    undone = others - _done(graph, others, path, state)
+    undone = reached(undone, graph.successors) & others
+    return undone | _services_for(graph, {*tasks, *undone}, left_out)
+
+
 def _services_for(graph: WorkGraph, tasks: Collection[int], skipped: Collection[int]) -> set[int]:
     """Return the services that tasks need, directly or by gates and other services alone.
 
@@ -163,9 +202,7 @@ def _services_for(graph: WorkGraph, tasks: Collection[int], skipped: Collection[
         tasks: Numbers of the tasks.
         skipped: Those of tasks that are left out in any case.
     """
-    services = {
-        node for node, definition in graph.definitions.items() if definition.service is not None
-    }
+    services = _services(graph)
     if not services:
         return set()
     others = {node for node, name in enumerate(graph.names) if name is not None}
@@ -173,23 +210,50 @@ def _services_for(graph: WorkGraph, tasks: Collection[int], skipped: Collection[
     return reached(tasks, graph.predecessors(), beyond) & services
 
 
+def _services(graph: WorkGraph) -> set[int]:
+    return {node for node, task in graph.definitions.items() if task.service is not None}
+
+
+def _done(graph: WorkGraph, tasks: Collection[int], path: str, state: str) -> set[int]:
+    """Return the numbers of those of some tasks that are done, by the latest word on each.
+
+    Args:
+        graph: The graph.
+        tasks: Their numbers.
+        path: The file.
+        state: The state directory.
+    """
+    from parallel_workers.cli.keeping import file_key
+    from parallel_workers.history import History
+    from parallel_workers.latest import latest
+
+    names = [graph.name(node) for node in tasks]
+    try:
+        words = latest(History.open(state), file_key(path), names) if names else {}
+    except UsageError:
+        # Where nothing is known, nothing has been done.
+        return set()
+    return {graph.numbers[name] for name, word in words.items() if word.is_done}
+
+
 def _failed(graph: WorkGraph, path: str, state: str) -> list[str]:
-    """Return the names of what failed in the last run of a file.
+    """Return the names of the tasks of a file that failed, by the latest word on each.
 
     Raises:
-        UsageError: There is no such run, or nothing.
+        UsageError: There is no run of it, or no such task.
     """
-    from parallel_workers.cli.keeping import earlier_run
+    from parallel_workers.cli.keeping import earlier_run, file_key
     from parallel_workers.history import History
+    from parallel_workers.latest import latest
 
     history = History.open(state)
+    words = latest(history, file_key(path), graph.numbers)
+    failed = [name for name in graph if name in words and words[name].is_failure]
+    if failed:
+        return failed
     run = earlier_run(history, path)
     if run is None:
         raise UsageError(f"--failed: there is no earlier run of {path} in {state}")
-    failed = history.failed_last(run)
-    if not failed:
-        raise UsageError(f"--failed: nothing failed in the last run of {path}, {run.id}")
-    found = [name for name in failed if name in graph]
-    if not found:
+    if history.failed_last(run):
         raise UsageError(f"--failed: {path} has none of the tasks any more that failed in {run.id}")
-    return found
+    raise UsageError(f"--failed: nothing failed in the last run of {path}, {run.id}")
