@@ -258,8 +258,9 @@ def test_a_new_run_of_the_whole_is_what_goes_on_then(whole: Path) -> None:
     assert run(whole, "run", "-j1").status == 1
     (whole / "go").touch()
     told(whole)
-    assert run(whole, "run", "--resume", "-j1").status == 0
-    assert sorted(told(whole)) == ["b", "c", "d"]
+    assert run(whole, "run", "--resume").status == 0
+    # What tasks took before decides whether `d` was begun before `b` failed.
+    assert [name for name in told(whole) if name != "d"] == ["b", "c"]
 
 
 def test_a_run_can_be_named_by_the_beginning_of_its_id(chain: Path) -> None:

@@ -1,12 +1,13 @@
 """Which tasks run: by the real program."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.program import run, write_work
+from tests.support.program import run, started, write_work
 
 # a → b → c → d, and e beside.
 TASKS: dict[str, Any] = {
@@ -290,6 +291,37 @@ def test_from_takes_what_is_before_it_as_done_and_runs_what_else_is_needed(here:
 
 def test_only_takes_all_else_as_done(here: Path) -> None:
     assert ran(here, "--only", "d") == "d"
+
+
+@pytest.mark.parametrize(
+    ("signum", "how"), [(signal.SIGINT, "cancelled"), (signal.SIGKILL, "interrupted")], ids=str
+)
+def test_where_nothing_failed_in_a_run_that_did_not_end_it_can_go_on(
+    here: Path, signum: signal.Signals, how: str
+) -> None:
+    write_work(here, {"a": "touch up; exec sleep 60"})
+    with started(here, "run") as running:
+        running.wait_for("up")
+        running.send(signum)
+        running.end()
+    said = complaint(here, "run", "--failed")
+    assert said.startswith("--failed: nothing failed in the last run of work.json, ")
+    assert said.endswith(f", but it was {how}; --resume goes on with it")
+
+
+def test_where_nothing_failed_in_a_run_whose_time_was_over_it_can_go_on(here: Path) -> None:
+    write_work(here, {"a": "exec sleep 60"})
+    assert run(here, "run", "--timeout", "0.1").status == 124
+    assert complaint(here, "run", "--failed").endswith("; --resume goes on with it")
+
+
+def test_where_nothing_failed_in_a_run_that_is_running_that_is_said(here: Path) -> None:
+    write_work(here, {"a": "touch up; until [ -e go ]; do sleep 0.02; done"})
+    with started(here, "run") as running:
+        running.wait_for("up")
+        assert complaint(here, "run", "--failed").endswith(", which is still running")
+        (here / "go").touch()
+        running.end()
 
 
 def test_failed_goes_with_resume(here: Path) -> None:

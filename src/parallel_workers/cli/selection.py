@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Collection, Sequence
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from parallel_workers.cli.completion import complete_tasks
 from parallel_workers.cli.patterns import find_tasks
 from parallel_workers.errors import UsageError
+from parallel_workers.events import Outcome
 from parallel_workers.graph import WorkGraph, reached
+
+if TYPE_CHECKING:
+    from parallel_workers.history import RunRecord
 
 
 class Choice(NamedTuple):
@@ -256,4 +260,12 @@ def _failed(graph: WorkGraph, path: str, state: str) -> list[str]:
         raise UsageError(f"--failed: there is no earlier run of {path} in {state}")
     if history.failed_last(run):
         raise UsageError(f"--failed: {path} has none of the tasks any more that failed in {run.id}")
-    raise UsageError(f"--failed: nothing failed in the last run of {path}, {run.id}")
+    raise UsageError(f"--failed: nothing failed in the last run of {path}, {_end_of(run)}")
+
+
+def _end_of(run: "RunRecord") -> str:
+    """Return the id of a run in which nothing failed, and what to do if it is not done."""
+    if run.outcome in (Outcome.SUCCEEDED, "running"):
+        return run.id if run.ended is not None else f"{run.id}, which is still running"
+    how = "has left tasks undone" if run.outcome == Outcome.FAILED else f"was {run.outcome}"
+    return f"{run.id}, but it {how}; --resume goes on with it"
