@@ -208,7 +208,7 @@ def test_other_variables_make_tasks_run_again(tmp_path: Path) -> None:
 def test_what_runs_a_task_again_sets_the_same(tmp_path: Path) -> None:
     write_work(tmp_path, {"a": "false"})
     ended = run(tmp_path, "run", "--set", "A=x y", "--set", "B=1")
-    assert "parallel-workers run --set 'A=x y' --set B=1 work.json a" in ended.output
+    assert "parallel-workers run --set 'A=x y' --set B=1 --only work.json a" in ended.output
 
 
 def test_a_wrong_setting_is_an_error_of_usage(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_service_that_ends_before_it_is_up_has_failed(tmp_path: Path) -> None:
     assert "; before it was up\n" in ended.output
     assert "  | no disk\n" in ended.output
     assert "1 skipped because of db" in ended.output
-    assert "run it again: parallel-workers run work.json a\n" in ended.output
+    assert "run it again: parallel-workers run --only work.json a\n" in ended.output
     assert not (tmp_path / "ran").exists()
 
 

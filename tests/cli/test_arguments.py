@@ -76,7 +76,7 @@ def test_they_are_shown(here: Path) -> None:
 def test_the_line_that_runs_a_task_again_has_them(here: Path) -> None:
     write_work(here, {"a": 'false "$@"', "b": {"command": "true", "after": ["a"]}})
     ended = run(here, "run", "a", "--", "x y")
-    assert "run it again: parallel-workers run work.json a -- 'x y'\n" in ended.output
+    assert "run it again: parallel-workers run --only work.json a -- 'x y'\n" in ended.output
 
 
 @pytest.mark.parametrize(

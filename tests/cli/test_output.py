@@ -84,10 +84,10 @@ def test_what_failed_is_told_again_and_last(tmp_path: Path) -> None:
         *[r"✗ build  exit status 7 after .*", r"  \$ seq 1 30; exit 7"],
         *[rf"  \| {number}" for number in range(11, 31)],
         *[rf"  its log: {log}/1-build\.1\.log"],
-        *[r"  run it again: parallel-workers run work\.json build", r""],
+        *[r"  run it again: parallel-workers run --only work\.json build", r""],
         *[r"✗ killed  killed by SIGSEGV after .*", r"  \$ kill -SEGV \$\$", r"  no output"],
         *[rf"  its log: {log}/2-killed\.1\.log"],
-        *[r"  run it again: parallel-workers run work\.json killed", r""],
+        *[r"  run it again: parallel-workers run --only work\.json killed", r""],
         *[r"2 skipped because of build", r""],
         *[r"1 succeeded, 2 failed, 2 skipped in .*, speed-up .*"],
     ]

@@ -113,4 +113,4 @@ def test_the_line_that_runs_a_failed_task_again_has_the_option(tmp_path: Path) -
     write(tmp_path, words("a_1", "false"), BOTH[1])
     ended = run(tmp_path, "run", "made.json", "--recorded-commands")
     assert ended.status == 1
-    assert "parallel-workers run --recorded-commands made.json a_1" in ended.output
+    assert "parallel-workers run --recorded-commands --only made.json a_1" in ended.output

@@ -210,12 +210,23 @@ def test_the_whole_goes_on_behind_what_failed_and_was_run_by_itself(whole: Path)
 
 
 def test_the_line_that_runs_a_task_again_does_not_do_again_what_was_done(whole: Path) -> None:
+    (whole / "go").unlink()
+    line = "again: parallel-workers run --only work.json b\n"
+    assert line in run(whole, "run", "--resume", "-j1").output
     first = shown(whole)["run"]
-    assert run(whole, "run", "--resume", "work.json", "b").status == 0
+    (whole / "go").touch()
+    told(whole)
+    assert run(whole, "run", "--only", "work.json", "b").status == 0
     assert told(whole) == ["b"]
-    assert run(whole, "run", "--resume", "-j1").status == 0
-    assert sorted(told(whole)) == ["c", "d"]
+    assert run(whole, "run", "--resume").status == 0
+    assert "b" not in told(whole)
     assert shown(whole)["run"] == first
+
+
+def test_where_nothing_is_recorded_it_does_it(whole: Path) -> None:
+    (whole / "go").unlink()
+    ended = run(whole, "run", "--no-journal")
+    assert "again: parallel-workers run work.json b\n" in ended.output
 
 
 def test_what_a_part_has_done_anew_is_a_reason_to_do_again_what_is_behind_it(whole: Path) -> None:

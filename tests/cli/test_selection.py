@@ -362,7 +362,10 @@ def test_why_a_part_runs_is_explained(here: Path) -> None:
 def test_the_line_that_runs_a_task_again_selects_as_this_run_did(here: Path) -> None:
     write_work(here, {"a": "true", "-b": {"command": "false", "after": ["a"]}, "c": "true"})
     ended = run(here, "run", "--skip", "c", "--skip", "a")
-    assert "run it again: parallel-workers run --skip c --skip a work.json '[-]b'\n" in ended.output
+    assert (
+        "run it again: parallel-workers run --only --skip c --skip a work.json '[-]b'\n"
+        in ended.output
+    )
     ended = run(here, "run", "--only", "[-]b")
     assert "run it again: parallel-workers run --only work.json '[-]b'\n" in ended.output
     ended = run(here, "run", "--failed")
@@ -372,7 +375,7 @@ def test_the_line_that_runs_a_task_again_selects_as_this_run_did(here: Path) -> 
 def test_the_line_that_runs_a_task_again_keeps_its_state_where_this_run_did(here: Path) -> None:
     write_work(here, {"a": "false"})
     ended = run(here, "run", "--state", "kept")
-    assert "run it again: parallel-workers run --state kept work.json a\n" in ended.output
+    assert "run it again: parallel-workers run --state kept --only work.json a\n" in ended.output
 
 
 @pytest.mark.parametrize("more", [[], ["-n"]], ids=str)

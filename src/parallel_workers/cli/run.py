@@ -250,7 +250,9 @@ def command(
         _explain(prepared.plan, keeping, wishes)
     elsewhere = state if state != STATE_DIRECTORY else None
     given = {"-C": directory, "--state": elsewhere, "--format": format_name, "--set": settings}
-    options = {**given, **what, **choice.options()}
+    # What has succeeded is on record, so that it need not be done again for what has not.
+    chosen = choice.options() if keeping.journal is None else choice.options_of_one()
+    options = {**given, **what, **chosen}
     rerun = _rerun_line(path, options, selection.named, ctx.obj, prepared.plan)
     passing = passing_of(selection.whole, prepared, keeping, path, state)
     status = conduct(

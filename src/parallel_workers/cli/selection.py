@@ -37,9 +37,13 @@ class Choice(NamedTuple):
         return bool(self.only or self.skip or self.begin or self.failed)
 
     def options(self) -> dict[str, bool | Sequence[str]]:
-        """Return the options that select one task as these did, also after other runs."""
+        """Return the options that select a task as these did, also after other runs."""
         only = self.only or self.failed
         return {"--only": only, "--skip": self.skip, "--from": self.begin}
+
+    def options_of_one(self) -> dict[str, bool | Sequence[str]]:
+        """Return the options that select a task and nothing else of what these did."""
+        return {"--only": True, "--skip": self.skip}
 
     def check(self, names: Collection[str]) -> None:
         """Refuse what makes no sense together.
