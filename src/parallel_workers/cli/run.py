@@ -147,7 +147,7 @@ def _repeat(option: str, args: Sequence[str]) -> list[str]:
 @click.option("--no-journal", is_flag=True, help="Keep nothing of a run that succeeds.")
 @click.option("--durable", is_flag=True, help="What is shown survives a loss of power, too.")
 @click.option("--events", metavar="FILE", help="Write events as lines of JSON; - for the output.")
-@click.option("--resume", is_flag=True, help="Go on with the last run of FILE.")
+@click.option("--resume", is_flag=True, help="Go on with the last run of FILE, or of the TASKs.")
 @click.option(
     "--resume-run", metavar="RUN", shell_complete=complete_runs, help="Go on with that run."
 )
