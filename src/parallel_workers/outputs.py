@@ -124,15 +124,14 @@ class Outputs:
         # A stat that fails would raise, which costs twice as much.
         if not os.access(path, os.F_OK):
             return
-        if not self._plan.successors[task]:
-            # Nobody gets it in this run, so that it is no matter for this task what it is.
-            self._keep(task, _readable(path) or b"")
-            return
-        text = _read(path)
-        variables = parse(text)
-        _refuse_too_long(variables)
-        self._pass_on(task, variables)
-        self._keep(task, text)
+        # Where nobody gets it in this run, it is no matter for this task what it is.
+        text = _read(path) if self._plan.successors[task] else _readable(path)
+        if text and self._plan.successors[task]:
+            variables = parse(text)
+            _refuse_too_long(variables)
+            self._pass_on(task, variables)
+        if text != b"":
+            self._keep(task, text or b"")
 
     def _pass_on(self, task: int, variables: Mapping[bytes, bytes]) -> None:
         nodes = dict.fromkeys(self._plan.successors[task])

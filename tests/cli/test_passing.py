@@ -114,6 +114,15 @@ def test_what_never_passed_anything_on_is_no_reason_for_a_warning(tmp_path: Path
     assert seen(tmp_path, "--only", "b") == "K=[]\n"
 
 
+@pytest.mark.parametrize("arguments", [[], ["a"]], ids=str)
+def test_an_empty_file_passes_nothing_on_that_could_be_lost(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    write_work(tmp_path, {**GIVING, "a": ": >> $PW_OUTPUTS"})
+    run(tmp_path, "run", *arguments)
+    assert seen(tmp_path, "--only", "b").endswith("K=[]\n")
+
+
 def test_a_task_of_which_the_values_are_gone_runs_again(tmp_path: Path) -> None:
     large = "printf LARGE=; head -c 100000 /dev/zero | tr '\\0' x; printf '\\nK=val\\n'"
     write_work(tmp_path, {**GIVING, "a": f"echo ran >> ran; {{ {large}; }} >> $PW_OUTPUTS"})
