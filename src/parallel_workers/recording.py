@@ -61,7 +61,8 @@ def decide(
         lost: Names of tasks of which nothing is left that others could use.
     """
     kept = {
-        name: Kept(word.digest, word.marked, word.session, word.ran, name in lost)
+        # Where it was left as it was, a part may have been all that was looked at.
+        name: Kept(word.digest, word.marked, word.ran or word.session, word.ran, name in lost)
         for name, word in words.items()
         if word.is_done
     }

@@ -156,3 +156,14 @@ def test_what_is_between_is_left_out_and_passes_nothing_through(tmp_path: Path) 
     last = {"command": "echo K=[$K] >> seen", "after": ["b"]}
     write_work(tmp_path, {**GIVING, "last": last})
     assert seen(tmp_path, "--skip", "b") == "K=[]\n"
+
+
+def test_where_the_journal_cannot_be_read_that_is_said(given: Path) -> None:
+    journal = given / ".parallel-workers" / "journal.db"
+    for name in ("journal.db-wal", "journal.db-shm"):
+        (journal.parent / name).unlink(missing_ok=True)
+    journal.write_bytes(b"no database" * 1000)
+    ended = run(given, "run", "--only", "b", "--no-journal")
+    assert last_seen(given) == "K=[]\n"
+    said = "warning: what tasks passed on in earlier runs is not known: the journal "
+    assert ended.errors.startswith(said)

@@ -239,6 +239,23 @@ def test_what_a_part_has_done_anew_is_a_reason_to_do_again_what_is_behind_it(who
     assert "c: runs: b before it has run since\n" in ended.output
 
 
+@pytest.mark.parametrize("part", [("--from", "build"), ("--only", "build"), ("--skip", "gen")])
+def test_a_part_that_goes_on_does_not_hide_what_ran_before_it(
+    tmp_path: Path, part: tuple[str, str]
+) -> None:
+    tasks = {
+        "gen": "true",
+        "build": {"command": "echo x >> built", "after": ["gen"]},
+        "deploy": {"command": "true", "after": ["build"]},
+    }
+    write_work(tmp_path, tasks)
+    assert run(tmp_path, "run").status == 0
+    assert run(tmp_path, "run", "--only", "gen").status == 0
+    assert run(tmp_path, "run", "--resume", *part).status == 0
+    assert run(tmp_path, "run", "--resume").status == 0
+    assert (tmp_path / "built").read_text() == "x\nx\n"
+
+
 def test_what_was_to_be_done_again_and_was_not_reached_is_done_again(whole: Path) -> None:
     run(whole, "run", "--resume")
     told(whole)

@@ -433,3 +433,21 @@ def test_what_counts_as_done_passes_on_what_it_has_written(tmp_path: Path) -> No
     # Nothing was passed on to this one, which does not wait for it directly.
     assert run(tmp_path, "run", "--only", "c").status == 0
     assert (tmp_path / "seen").read_text() == "V=1\n" * 6 + "V=\n"
+
+
+def test_where_the_journal_is_damaged_nothing_is_done_again_by_mistake(tmp_path: Path) -> None:
+    tasks = {
+        "side": "echo x >> sides",
+        "b": "true",
+        "c": {"command": "true", "after": ["b", "side"]},
+    }
+    write_work(tmp_path, tasks)
+    assert run(tmp_path, "run").status == 0
+    journal = tmp_path / ".parallel-workers" / "journal.db"
+    for name in ("journal.db-wal", "journal.db-shm"):
+        (journal.parent / name).unlink(missing_ok=True)
+    journal.write_bytes(b"no database" * 1000)
+    ended = run(tmp_path, "run", "--from", "b")
+    assert ended.status == 2
+    assert "damaged" in ended.errors
+    assert (tmp_path / "sides").read_text() == "x\n"

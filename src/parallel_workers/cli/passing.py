@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from parallel_workers.cli.console import tell
 from parallel_workers.cli.keeping import Keeping, Prepared, file_key
 from parallel_workers.definition import PLAIN
-from parallel_workers.errors import UsageError
+from parallel_workers.errors import NoJournalError, StateError
 from parallel_workers.graph import WorkGraph, reached
 from parallel_workers.outputs import Outputs, OutputsError
 from parallel_workers.wording import at_most, shorten
@@ -89,9 +89,12 @@ def _known(
         history = History.open(state)
         words = last_done(history, file_key(path), names)
         return words, outputs(history, words)
-    except UsageError:
+    except NoJournalError:
         # That nothing is known is told of each task that it matters for.
-        return {}, {}
+        pass
+    except StateError as error:
+        tell(f"warning: what tasks passed on in earlier runs is not known: {error}")
+    return {}, {}
 
 
 def _says_so(whole: WorkGraph, name: str) -> bool:

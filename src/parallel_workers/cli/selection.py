@@ -8,7 +8,7 @@ import click
 
 from parallel_workers.cli.completion import complete_tasks
 from parallel_workers.cli.patterns import find_tasks
-from parallel_workers.errors import UsageError
+from parallel_workers.errors import NoJournalError, UsageError
 from parallel_workers.events import Outcome
 from parallel_workers.graph import WorkGraph, reached
 
@@ -238,7 +238,7 @@ def _done(graph: WorkGraph, tasks: Collection[int], path: str, state: str) -> se
     names = [graph.name(node) for node in tasks]
     try:
         words = latest(History.open(state), file_key(path), names) if names else {}
-    except UsageError:
+    except NoJournalError:
         # Where nothing is known, nothing has been done.
         return set()
     return {graph.numbers[name] for name, word in words.items() if word.is_done}
