@@ -23,7 +23,8 @@ from parallel_workers.wording import plural, shorten
 @click.option("--succeeded", is_flag=True, help="They need not be done again.")
 @click.option("--failed", is_flag=True, help="They are to be done again.")
 def command(run_id: str, tasks: Sequence[str], state: str, succeeded: bool, failed: bool) -> None:
-    """Record how TASKs of RUN ended, by your own word; it counts when RUN goes on.
+    """Record how TASKs of RUN ended, by your own word; it counts when RUN goes on,
+    unless a later run of the same file has had them, too.
 
     RUN is the id of a run, the beginning of it, or `last`. A TASK is a name, or a pattern of whole
     names such as 'test/*'; that of a task with a matrix means all that it has become.
