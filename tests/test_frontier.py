@@ -260,6 +260,19 @@ def test_a_service_none_of_whose_users_will_run_does_not_start() -> None:
     assert frontier.is_parked(5)
 
 
+def test_a_long_chain_of_services_that_nobody_will_use_does_not_start() -> None:
+    services, user = 2000, 2000
+    frontier = Frontier(
+        [*[[number + 1] for number in range(services)], []],
+        [0, *[1] * services],
+        tasks=services + 1,
+        services=range(services),
+        parked={user},
+    )
+    assert (frontier.ready, frontier.unfinished) == (0, 0)
+    assert frontier.skipped == [*range(services), user]
+
+
 def test_so_many_failures_as_are_allowed_close_the_frontier() -> None:
     frontier = fan(5, most_failures=2)
     assert frontier.step([], 2) == [0, 1]

@@ -138,9 +138,7 @@ class TaskRetried(NamedTuple):
 
 
 class ServiceReady(NamedTuple):
-    """The attempt of a service is over: it is up, and ends after all that needs it.
-
-    Also where nobody needs it any more before that; then it may be ending already.
+    """A service is up; it ends after all that needs it.
 
     Attributes:
         seconds: How long it took to come up.

@@ -490,6 +490,12 @@ class Frontier:
             self._close(task)
 
     def _propagate(self, ends: list[int]) -> None:
+        """Do all that follows from what has ended."""
+        self._count_down(ends)
+        while self._doubtful:
+            self._count_down(self._drop_needless())
+
+    def _count_down(self, ends: list[int]) -> None:
         """Count down the successors of what has ended, and of what ends thereby."""
         states, waiting, cause = self._states, self.waiting, self.cause
         for number in ends:  # grows while it is walked
@@ -513,11 +519,9 @@ class Frontier:
                     ends.append(successor)
                 else:
                     self._make_ready(successor)
-        if self._doubtful:
-            self._drop_needless()
 
-    def _drop_needless(self) -> None:
-        """End the services that are yet to start, and that nobody will use."""
+    def _drop_needless(self) -> list[int]:
+        """End the services that are yet to start, and that nobody will use; return them."""
         doubtful, self._doubtful = self._doubtful, []
         ends: dict[int, None] = {}
         for service in doubtful:  # grows while it is walked
@@ -534,7 +538,7 @@ class Frontier:
         self._take_out(ends)
         for service in ends:
             self._end_unstarted(service)
-        self._propagate(list(ends))
+        return list(ends)
 
     def _why_unused(self, service: int) -> int | None:
         """Return the task that is why no user of a service will run; None if one may."""

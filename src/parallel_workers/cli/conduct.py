@@ -154,14 +154,13 @@ def _shields(
     keeping: Keeping, events: Output | None, progress: Progress, summary: Summary
 ) -> list[Shield]:
     """Return who is told of all that happens, in the order in which they are."""
-    shields = [Shield(progress, "the terminal"), Shield(summary, "the summary")]
-    if events is not None:
-        lines = EventLines(keeping.run, events.write)
-        shields.insert(0, Shield(lines, "the file of events"))
+    shields: list[Shield] = []
     if keeping.journal is not None:
         # What anybody is told of is kept by then.
-        shields.insert(0, Shield(keeping.journal, "the journal"))
-    return shields
+        shields.append(Shield(keeping.journal, "the journal"))
+    if events is not None:
+        shields.append(Shield(EventLines(keeping.run, events.write), "the file of events"))
+    return [*shields, Shield(progress, "the terminal"), Shield(summary, "the summary")]
 
 
 def _environment(
