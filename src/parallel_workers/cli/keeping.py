@@ -103,14 +103,26 @@ class Known(NamedTuple):
     """What is known of the earlier runs of a file.
 
     Attributes:
-        last: The last of them.
         durations: How long tasks took.
         failed: The names of those that failed in the last run.
     """
 
-    last: "RunRecord"
     durations: "Durations"
     failed: frozenset[str]
+
+
+class Decided(NamedTuple):
+    """What a run that goes on begins with.
+
+    Attributes:
+        resumption: What is done, and why the rest is not.
+        given: By task that is done, what it has passed on, if it has.
+        marked: The tasks that are done by the word of a person only.
+    """
+
+    resumption: "Resumption"
+    given: Mapping[int, bytes]
+    marked: Collection[int]
 
 
 class Prepared(NamedTuple):
@@ -159,7 +171,7 @@ def keep(
             known = _known(journal, wishes, path, prepared.plan)
             better = improved(graph, prepared, known)
             again = numbers_of(wishes.again, better.plan, graph.matrices)
-            return better, record(journal, wishes, better, path, jobs, again, known)
+            return better, record(journal, wishes, better, path, jobs, again)
         except StateError:
             journal.close(Outcome.FAILED)
             raise
@@ -297,8 +309,7 @@ def _foreseen(
     if before is None:
         return prepared, keeping
     words = words_of(history, wishes, before, prepared.plan, path)
-    (done, reasons), given = decide(history, words, prepared, again)
-    marked = marked_of(words, prepared.plan, done)
+    (done, reasons), given, marked = decide(history, words, prepared, again)
     return prepared, keeping._replace(
         run=before.id, done=done, reasons=reasons, given=given, marked=marked
     )
@@ -319,7 +330,7 @@ def learn(history: "History", path: str, plan: Plan) -> Known | None:
     if last is None:
         return None
     durations = history.durations(file_key(path), plan.tasks)
-    return Known(last, durations, frozenset(history.failed_last(last)))
+    return Known(durations, frozenset(history.failed_last(last)))
 
 
 def improved(graph: WorkGraph, prepared: Prepared, known: Known | None) -> Prepared:
@@ -409,8 +420,8 @@ def words_of(
 
 def decide(
     history: "History", words: Mapping[str, "Word"], prepared: Prepared, again: Collection[int]
-) -> "tuple[Resumption, dict[int, bytes]]":
-    """Return what is not done again, why the rest is, and by task what the former passed on.
+) -> Decided:
+    """Return what a run that goes on begins with.
 
     Where what a task passed on is gone, and is needed, the task runs again.
 
@@ -434,7 +445,8 @@ def decide(
         }
         if not missed:
             given = {plan.by_name[name]: text for name, text in texts.items()}
-            return decided, {task: given[task] for task in given.keys() & decided.done}
+            given = {task: given[task] for task in given.keys() & decided.done}
+            return Decided(decided, given, marked_of(words, plan, decided.done))
         lost.update(plan.names[task] for task in missed)
 
 
@@ -485,7 +497,6 @@ def record(
     path: str,
     jobs: int,
     again: Collection[int],
-    known: Known | None,
 ) -> Keeping:
     """Record that a run begins or goes on, and return what is kept of it.
 
@@ -496,7 +507,6 @@ def record(
         path: The file of the graph.
         jobs: How many tasks may run at once.
         again: The tasks that are to be done again.
-        known: What is known of earlier runs of the same file.
 
     Raises:
         UsageError: The run to go on with is not there, or somebody else is at it.
@@ -504,14 +514,12 @@ def record(
     from parallel_workers import recording
 
     before = resumed(journal, wishes, prepared.plan, path) if wishes.resume else None
-    decided, given = None, dict[int, bytes]()
-    marked: set[int] = set()
+    decided = None
     if before is not None:
         # What another process did until now is known only once it is not at it any more.
         journal.lock(before.id)
         words = words_of(journal, wishes, before, prepared.plan, path)
-        decided, given = decide(journal, words, prepared, again)
-        marked = marked_of(words, prepared.plan, decided.done)
+        decided = decide(journal, words, prepared, again)
     elif wishes.resume:
         _tell_first(path)
     kept = recording.begin(
@@ -522,7 +530,7 @@ def record(
         file=file_key(path),
         jobs=jobs,
         before=before,
-        decided=decided,
+        decided=decided and decided.resumption,
     )
     keeping = Keeping(
         kept.run,
@@ -532,11 +540,11 @@ def record(
         done=kept.done,
         earlier=kept.earlier,
         reasons=kept.reasons,
-        given=given,
-        marked=marked,
+        given=decided.given if decided else {},
+        marked=decided.marked if decided else (),
     )
     # Another run may have done it, which may be forgotten before this one is.
     keep_outputs = keeping.keep_outputs(prepared)
-    for task, text in given.items():
+    for task, text in keeping.given.items():
         keep_outputs(task, text)
     return keeping
