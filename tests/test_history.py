@@ -21,8 +21,10 @@ from tests.support.journals import (
     begun,
     declared,
     digest_of,
+    done_in,
     ends,
     facts,
+    marked_in,
     recorded,
     starts,
 )
@@ -95,7 +97,7 @@ def test_reading_changes_nothing(state: Path) -> None:
     before = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
     history = History.open(str(state))
     found = history.find_run(run)
-    history.tasks(found), history.completed(found), history.durations("work.yaml", 3)
+    history.tasks(found), done_in(history, found), history.durations("work.yaml", 3)
     history.release()
     after = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
     assert {path: after[path] for path in before} == before
@@ -172,7 +174,7 @@ def test_odd_names_are_kept_as_they_are(state: Path) -> None:
     names = ["a'b", "%", "é", "👩‍💻", "a\nb", "x" * 5000, "a\0b", "1", "NULL"]
     run = recorded(state, [*starts(*names), *ends(*names)], names)
     history = History.open(str(state))
-    assert history.completed(history.find_run(run)) == dict(declared(names))
+    assert done_in(history, history.find_run(run)) == dict(declared(names))
     for name in names:
         assert [task.name for task in history.tasks(history.find_run(run), name)] == [name]
 
@@ -189,7 +191,7 @@ def read_all(state: Path) -> None:
     for run in [*history.runs(), history.find_run("last"), history.last_of("work.yaml")]:
         assert run is not None
         history.tasks(run), history.task_ids(run), history.attempts(run)
-        history.completed(run), history.marked(run), history.failed_last(run)
+        done_in(history, run), marked_in(history, run), history.failed_last(run)
         history.load_value(run, "a", digest_of("a"))
     history.count(), history.durations("work.yaml", 3)
 

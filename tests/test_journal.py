@@ -27,6 +27,7 @@ from tests.support.journals import (
     begun,
     declared,
     digest_of,
+    done_in,
     ends,
     facts,
     recorded,
@@ -54,7 +55,7 @@ def outcomes(state: Path, run: str = "last") -> dict[str, str | None]:
 
 def completed(state: Path) -> dict[str, bytes]:
     history = History.open(str(state))
-    return history.completed(history.find_run("last"))
+    return done_in(history, history.find_run("last"))
 
 
 def test_all_that_is_told_of_an_attempt_can_be_read(state: Path) -> None:
@@ -224,7 +225,7 @@ class TestResume:
         found = history.find_run(run)
         assert (found.started, found.resumed) == (EPOCH, EPOCH + 100)
         assert history.attempts(found) == {"a": 1, "b": 2}
-        assert history.completed(found) == dict(declared("ab"))
+        assert done_in(history, found) == dict(declared("ab"))
         assert outcomes(state) == {"a": "cached", "b": "succeeded", "c": None}
 
     def test_what_is_not_reached_again_keeps_its_word(self, state: Path) -> None:

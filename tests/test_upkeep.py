@@ -24,8 +24,10 @@ from tests.support.journals import (
     begun,
     declared,
     digest_of,
+    done_in,
     ends,
     facts,
+    marked_in,
     recorded,
     starts,
 )
@@ -44,7 +46,7 @@ def mark(state: Path, names: str, outcome: Outcome) -> None:
 
 def completed(state: Path) -> set[str]:
     history = History.open(str(state))
-    return set(history.completed(history.find_run("last")))
+    return set(done_in(history, history.find_run("last")))
 
 
 class TestMark:
@@ -93,7 +95,7 @@ class TestMark:
         history = History.open(str(state))
         task = history.tasks(history.find_run("last"))[0]
         assert (task.outcome, task.mark is not None) == ("cached", True)
-        assert history.marked(history.find_run("last")) == {"a"}
+        assert marked_in(history, history.find_run("last")) == {"a"}
 
     def test_a_mark_is_on_what_the_task_did_then(self, state: Path) -> None:
         run = recorded(state, [])
@@ -102,7 +104,7 @@ class TestMark:
         journal.begin(facts(run, started=2e9), declared("abc", version=2))
         journal.close("interrupted")
         history = History.open(str(state))
-        assert history.completed(history.find_run("last")) == {"a": digest_of("a")}
+        assert done_in(history, history.find_run("last")) == {"a": digest_of("a")}
 
     def test_a_task_that_there_is_not_marks_none(self, state: Path) -> None:
         recorded(state, [], ["alpha", "beta"])

@@ -330,24 +330,6 @@ class History:
         rows = self._read(f"{_TASKS_NOW} ORDER BY position", (int, str), **self._span(run))
         return {name: number for number, name in rows}
 
-    def completed(self, run: RunRecord) -> dict[str, bytes]:
-        """Return what need not be done again: by name, the digest of what was done.
-
-        That is what succeeded, was done in an earlier run, or was marked as succeeded; the latest
-        word on a task counts.
-        """
-        return {
-            name: word.digest for name, word in self._words(run).items() if word.outcome in _DONE
-        }
-
-    def marked(self, run: RunRecord) -> set[str]:
-        """Return the names of tasks that are done by the word of a person only."""
-        return {
-            name
-            for name, word in self._words(run).items()
-            if word.mark is not None and word.outcome in _DONE
-        }
-
     def failed_last(self, run: RunRecord) -> list[str]:
         """Return the names of what failed, in the order of the plan; the latest word counts."""
         words = self._words(run)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from parallel_workers.events import CommandResult, Event, Outcome, TaskEnded, TaskStarted
+from parallel_workers.history import History, RunRecord
 from parallel_workers.journal import Journal, RunFacts
 from parallel_workers.state import new_run
 
@@ -63,3 +64,15 @@ def ends(
 
 def result(log: str, status: int | None = 0, error: str | None = None) -> CommandResult:
     return CommandResult("make", status, log, 100, error)
+
+
+def done_in(history: History, run: RunRecord) -> dict[str, bytes]:
+    """By name, the digests of the tasks of a run that need not be done again."""
+    words = history.words(run, history.names_in(run))
+    return {name: word.digest for name, word in words.items() if word.is_done}
+
+
+def marked_in(history: History, run: RunRecord) -> set[str]:
+    """The tasks of a run that are done by the word of a person only."""
+    words = history.words(run, history.names_in(run))
+    return {name for name, word in words.items() if word.marked and word.is_done}
