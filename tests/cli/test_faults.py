@@ -319,7 +319,7 @@ def crowded(tmp_path: Path) -> Callable[[int], list[str]]:
 @needs_root
 @pytest.mark.program("setpriv")
 @pytest.mark.program("prlimit")
-@pytest.mark.parametrize(("jobs", "most"), [("0", 9), ("2", 6), ("1", 5)])
+@pytest.mark.parametrize(("jobs", "most"), [("0", 10), ("2", 7), ("1", 5)])
 def test_where_there_is_no_room_for_a_process_the_run_waits_for_it(
     tmp_path: Path, crowded: Callable[[int], list[str]], jobs: str, most: int
 ) -> None:
